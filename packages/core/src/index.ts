@@ -1,0 +1,5 @@
+export * from './errors.ts'
+export * from './flow.ts'
+export * from './mac.ts'
+export * from './redirector.ts'
+export * from './snapshot.ts'

@@ -1,0 +1,104 @@
+import type { FlowKey } from './flow.ts'
+import type { MacAddress } from './mac.ts'
+
+/** How a redirector moves a packet to its target. `l2` rewrites the MAC addresses only. */
+export type SteerMode = 'l2'
+
+/** Where packets are executed: by the kernel's network stack, by the NIC's driver (XDP), or by the NIC. */
+export type OffloadKind = 'software' | 'driver' | 'nic'
+
+/** What a redirector can do. Read once after {@link Redirector.open}, immutable from then on. */
+export interface RedirectorManifest {
+  /** Short and unique, for logs and tables: `tc`, `xdp`, `cx-flower`, ... */
+  readonly name: string
+  readonly offload: OffloadKind
+  readonly families: readonly (4 | 6)[]
+  readonly steerModes: readonly SteerMode[]
+  /** Whether it can hold a flow's packets. One that cannot needs another redirector underneath. */
+  readonly holds: boolean
+  /** The number of flows it has room for. */
+  readonly capacity: number
+  /** Whether counters prove that packets take a rule. */
+  readonly observable: boolean
+  /** Expected time of one insertion and one removal, in microseconds. */
+  readonly expected: { readonly insertMicroseconds: number; readonly removeMicroseconds: number }
+}
+
+/** Where a steered packet goes in mode `l2`: the target's MAC address on the segment of the redirector's device. */
+export interface L2Target {
+  readonly mode: 'l2'
+  readonly mac: MacAddress
+}
+
+export type SteerTarget = L2Target
+
+/**
+ * Keep the flow's packets, in both directions, and answer nothing: what the client sends is stored, what this host's socket says
+ * is stored too (RST is discarded), until the rule is replaced or removed. Then the stored packets go on under the rule that
+ * applies from that moment on: what the client sent goes to the target (`steer`) or to this host's stack (no rule), what this
+ * host said before it was frozen goes out to the client.
+ */
+export interface HoldRule {
+  readonly action: 'hold'
+  readonly flow: FlowKey
+}
+
+/** Send the client's packets to the target. What this host's stack says on the flow is discarded: the socket here is frozen. */
+export interface SteerRule {
+  readonly action: 'steer'
+  readonly flow: FlowKey
+  readonly target: SteerTarget
+  /**
+   * The connection has ended at the target and the rule only catches late packets: a SYN from the client (its port is used
+   * again) deletes the rule and goes to this host's stack. Default false: a SYN is steered like any other packet.
+   */
+  readonly ended?: boolean
+}
+
+export type Rule = HoldRule | SteerRule
+
+/** `accepted`: the rule was taken. `active`: packets are proven to take it from now on. */
+export type PutOutcome = 'accepted' | 'active'
+
+/** What a rule has seen since it was last put. */
+export interface FlowCounters {
+  /** Packets from the client as on the wire: a packet merged by GRO counts as its segments. */
+  readonly packets: bigint
+  /** Bytes of those packets from the Ethernet header on. */
+  readonly bytes: bigint
+  /** Packets of this host that the rule stored (`hold`) or discarded (`steer`). */
+  readonly egressPackets: bigint
+  /** When the last packet from the client was seen, CLOCK_MONOTONIC nanoseconds; 0n when there was none. */
+  readonly lastSeen: bigint
+}
+
+/** A rule as found in the redirector, which may outlive the process that put it. */
+export interface ListedRule {
+  readonly rule: Rule
+  readonly counters: FlowCounters
+}
+
+export interface OperationOptions {
+  /** Aborts an operation that has not been carried out yet; it then rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Holds and steers flows on one device, in software or in hardware. Every operation rejects with a {@link RedirectorError}.
+ * `put` is one atomic step: no packet is seen under neither rule when one replaces another.
+ */
+export interface Redirector {
+  readonly manifest: RedirectorManifest
+  /** Takes the device. Adopts the rules that an earlier process left there. */
+  open(options?: OperationOptions): Promise<void>
+  /** Gives the device back: removes all rules and everything that `open` made. Safe to call twice. */
+  close(): Promise<void>
+  /** Inserts or replaces the rule of `rule.flow`. Counters start again at zero. */
+  put(rule: Rule, options?: OperationOptions): Promise<PutOutcome>
+  /** Removes the flow's rule. False when there was none. */
+  remove(flow: FlowKey, options?: OperationOptions): Promise<boolean>
+  /** The counters of the flow's rule, undefined when there is none. */
+  counters(flow: FlowKey, options?: OperationOptions): Promise<FlowCounters | undefined>
+  /** All rules, in no order. A rule that is put or removed meanwhile may be missing or present. */
+  list(options?: OperationOptions): AsyncIterable<ListedRule>
+}
