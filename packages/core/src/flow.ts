@@ -42,7 +42,8 @@ export class FlowKey {
     if (bytes.length !== FlowKey.byteLength) {
       throw new CodecError(`a flow key has ${FlowKey.byteLength} bytes, these are ${bytes.length}`)
     }
-    if (isMapped(bytes, 0) !== isMapped(bytes, 16)) throw new CodecError('a flow key with addresses of different families')
+    if (isMapped(bytes, 0) !== isMapped(bytes, 16))
+      throw new CodecError('a flow key with addresses of different families')
     if ((bytes[32] === 0 && bytes[33] === 0) || (bytes[34] === 0 && bytes[35] === 0)) {
       throw new CodecError('a flow key with port 0')
     }

@@ -8,7 +8,15 @@ const names = new Map<number, ErrnoName>(
   Object.entries(constants.errno).map(([name, number]) => [number, name as ErrnoName]),
 )
 // Node's table is the portable part; these are the others that this project's calls can return.
-for (const [number, name] of [[19, 'ENODEV'], [95, 'EOPNOTSUPP'], [92, 'ENOPROTOOPT'], [524, 'ENOTSUPP'], [132, 'ERFKILL']] as const) {
+// Where two names have one number, the one that the man pages use comes last and wins.
+for (const [number, name] of [
+  [11, 'EAGAIN'],
+  [19, 'ENODEV'],
+  [92, 'ENOPROTOOPT'],
+  [95, 'EOPNOTSUPP'],
+  [132, 'ERFKILL'],
+  [524, 'ENOTSUPP'],
+] as const) {
   names.set(number, name)
 }
 

@@ -6,6 +6,7 @@ const { i32, u32, u64_fast, i64_fast, ptr, cstring } = FFIType
 /** The C library's system call wrappers, unchecked. Everything above goes through {@link check}. */
 export const libc = dlopen('libc.so.6', {
   __errno_location: { args: [], returns: ptr },
+  accept4: { args: [i32, ptr, ptr, i32], returns: i32 },
   bind: { args: [i32, ptr, u32], returns: i32 },
   close: { args: [i32], returns: i32 },
   connect: { args: [i32, ptr, u32], returns: i32 },
@@ -15,6 +16,7 @@ export const libc = dlopen('libc.so.6', {
   getsockopt: { args: [i32, i32, i32, ptr, ptr], returns: i32 },
   if_nametoindex: { args: [cstring], returns: u32 },
   ioctl: { args: [i32, u64_fast, ptr], returns: i32 },
+  listen: { args: [i32, i32], returns: i32 },
   open: { args: [cstring, i32, i32], returns: i32 },
   read: { args: [i32, ptr, u64_fast], returns: i64_fast },
   recv: { args: [i32, ptr, u64_fast, i32], returns: i64_fast },

@@ -1,0 +1,5 @@
+export * from './body.ts'
+export * from './errors.ts'
+export * from './head.ts'
+export * from './headers.ts'
+export * from './limits.ts'

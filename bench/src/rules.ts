@@ -1,0 +1,83 @@
+import { FlowKey, MacAddress, type Rule } from '@xoffload/core'
+import { inNetworkNamespace } from '@xoffload/linux'
+import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { median, percentile, printFigure } from './format.ts'
+
+const ROUNDS = 5
+const FLOWS = 20_000
+const WARM_UP_FLOWS = 20_000
+const CAPACITY = 1 << 20
+/** eBPF (tc) in the seed's table, in microseconds. */
+const REFERENCE = { insert: 4.01, remove: 3.77 } as const
+
+interface Samples {
+  readonly insert: Float64Array
+  readonly remove: Float64Array
+}
+
+/**
+ * How long it takes to insert and to remove one rule, through the public interface of the tc redirector: from the call to the
+ * moment that its promise is fulfilled. Runs on a device in a network namespace of its own. Needs root.
+ */
+export async function run({ json }: { readonly json: boolean }): Promise<void> {
+  const namespace = `xobench${process.pid}`
+  await command('ip', 'netns', 'add', namespace)
+  try {
+    await command('ip', '-n', namespace, 'link', 'add', 'bench0', 'type', 'veth', 'peer', 'name', 'bench1')
+    await measure(`/run/netns/${namespace}`, json)
+  } finally {
+    await command('ip', 'netns', 'del', namespace)
+  }
+}
+
+async function measure(namespace: string, json: boolean): Promise<void> {
+  const redirector = new TcRedirector({ device: 'bench0', capacity: CAPACITY })
+  await inNetworkNamespace(namespace, () => redirector.open())
+  try {
+    await round(redirector, rules(WARM_UP_FLOWS, 0))
+    const rounds: Samples[] = []
+    for (let index = 1; index <= ROUNDS; index++) {
+      rounds.push(await round(redirector, rules(FLOWS, index)))
+      process.stderr.write(`rules: round ${index} of ${ROUNDS}\n`)
+    }
+    for (const metric of ['insert', 'remove'] as const) {
+      const all = Float64Array.from(rounds.flatMap((samples) => Array.from(samples[metric]))).sort()
+      const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
+      const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
+      const reference = { reference: REFERENCE[metric], source: 'seed' }
+      printFigure({ bench: 'rules', case: 'tc', metric, unit: 'us', value, ...spread, capacity: CAPACITY, ...reference }, json)
+    }
+  } finally {
+    await inNetworkNamespace(namespace, () => redirector.close())
+  }
+}
+
+async function round(redirector: TcRedirector, rules: Rule[]): Promise<Samples> {
+  const insert = new Float64Array(rules.length)
+  const remove = new Float64Array(rules.length)
+  for (const [index, rule] of rules.entries()) {
+    const start = Bun.nanoseconds()
+    await redirector.put(rule)
+    insert[index] = (Bun.nanoseconds() - start) / 1000
+  }
+  for (const [index, rule] of rules.entries()) {
+    const start = Bun.nanoseconds()
+    await redirector.remove(rule.flow)
+    remove[index] = (Bun.nanoseconds() - start) / 1000
+  }
+  return { insert, remove }
+}
+
+function rules(count: number, round: number): Rule[] {
+  const target = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as const
+  const service = { address: '198.51.100.1', port: 443 }
+  return Array.from({ length: count }, (_, index) => {
+    const client = { address: `192.0.${round}.${(index >> 14) + 1}`, port: 1024 + (index & 0x3fff) }
+    return { action: 'steer', flow: FlowKey.of(client, service), target }
+  })
+}
+
+async function command(...words: string[]): Promise<void> {
+  const child = Bun.spawn(words, { stdout: 'ignore', stderr: 'pipe' })
+  if ((await child.exited) !== 0) throw new Error(`${words.join(' ')}: ${await new Response(child.stderr).text()}`)
+}

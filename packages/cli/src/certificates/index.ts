@@ -1,0 +1,3 @@
+export * from './authority.ts'
+export * from './files.ts'
+export * from './name.ts'

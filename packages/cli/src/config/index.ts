@@ -1,0 +1,7 @@
+export { ConfigError, type ConfigProblem } from './error.ts'
+export type { ControlFiles, GatewayConfig, GatewayServer, SelectionConfig } from './gateway.ts'
+export { type GatewayFile, gatewaySchema } from './gateway-schema.ts'
+export { type ConfigKind, type ConfigOf, loadConfig } from './load.ts'
+export { configReference } from './reference.ts'
+export type { ServerConfig } from './server.ts'
+export { type ServerFile, serverSchema } from './server-schema.ts'

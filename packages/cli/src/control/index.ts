@@ -1,0 +1,7 @@
+export { ControlChannel, type ControlHandlers } from './channel.ts'
+export type { ControlMessage } from './connection.ts'
+export * from './connector.ts'
+export { type ControlCredentials, readCredentials } from './credentials.ts'
+export { ControlError, type ControlErrorReason } from './errors.ts'
+export { type ControlLimits, controlLimits, defaultControlLimits } from './limits.ts'
+export * from './listener.ts'

@@ -1,0 +1,171 @@
+import { flowOf } from '@xoffload/linux'
+import { parseRequestHead, type RequestHead } from '@xoffload/proxy-adapters/http'
+import type { Socket } from 'bun'
+import { SocketOrigin } from './origin-connection.ts'
+import { Relay } from './relay.ts'
+import type { Server } from './server.ts'
+
+/** The receive buffer of Bun's event loop: a read that fills it is followed by another one before the pause takes effect. */
+const READ_BUFFER = 512 * 1024
+/** Milliseconds that a client gets to read an error response and close. */
+const CLOSE_TIMEOUT = 1000
+
+/** What the gateway does for its client connections. */
+export interface ConnectionOwner {
+  readonly headBytes: number
+  /** The head of the first request is complete. The socket is paused. */
+  requested(connection: ClientConnection, head: RequestHead): void
+  /** The socket is closed. */
+  closed(connection: ClientConnection): void
+}
+
+/** One accepted client connection, from its first byte until it is handed off, relayed to its end, or refused. */
+export class ClientConnection {
+  readonly #owner: ConnectionOwner
+  readonly #socket: Socket<ClientConnection>
+  #phase: 'head' | 'moving' | 'handed-off' | 'relay' | 'closing' | 'closed' = 'head'
+  #received: Uint8Array = new Uint8Array()
+  #clientEnded = false
+  #origin: SocketOrigin | undefined
+  #relay: Relay | undefined
+  #relayServer: Server | undefined
+  /** When the phase must be over, in milliseconds of `performance.now()`; undefined in phases without a limit. */
+  deadline: number | undefined
+
+  constructor(owner: ConnectionOwner, socket: Socket<ClientConnection>, headTimeout: number) {
+    this.#owner = owner
+    this.#socket = socket
+    this.deadline = performance.now() + headTimeout
+    socket.setNoDelay(true)
+  }
+
+  /** Where the client is, for server selection. */
+  get client(): { address: string; port: number } {
+    return { address: this.#socket.remoteAddress, port: this.#socket.remotePort }
+  }
+
+  data(chunk: Uint8Array): void {
+    if (this.#phase === 'relay') this.#relay?.clientData(chunk)
+    else if (this.#phase === 'head' || this.#phase === 'moving') this.#append(chunk)
+  }
+
+  drain(): void {
+    this.#relay?.clientDrain()
+  }
+
+  /** The client's FIN was read. */
+  end(): void {
+    this.#clientEnded = true
+    if (this.#phase === 'relay') this.#relay?.clientEnd()
+    else if (this.#phase === 'head' || this.#phase === 'closing') this.#socket.end()
+  }
+
+  close(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closed'
+    this.deadline = undefined
+    this.#origin?.closed()
+    this.#endRelay()
+    this.#owner.closed(this)
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.deadline = undefined
+    if (this.#phase === 'closing' || this.#received.length === 0) this.#socket.terminate()
+    else this.refuse(408, 'the request head did not arrive in time')
+  }
+
+  /** Makes the connection the origin of a handoff. It must be paused, and stays so. */
+  originate(): SocketOrigin {
+    // Bun documents no property for the file descriptor of a socket in its types.
+    const { fd } = this.#socket as unknown as { fd: number }
+    this.#origin = new SocketOrigin(flowOf(fd), this.#socket, fd, () => this.#received)
+    return this.#origin
+  }
+
+  /** The handoff is committed: what is left here is a frozen socket that the handoff closes. */
+  handedOff(): void {
+    if (this.#phase === 'moving') this.#phase = 'handed-off'
+    this.#received = new Uint8Array()
+  }
+
+  /** Serves the connection through this process: everything goes to `server`, what was read of it first. */
+  relay(server: Server): void {
+    if (this.#phase === 'closed' || server.proxy === undefined) return
+    this.#phase = 'relay'
+    this.#relayServer = server
+    server.connections++
+    const owner = {
+      unreachable: () => {
+        this.#endRelay()
+        this.refuse(502, `server ${server.name} cannot be reached`)
+      },
+      finished: (broken: boolean) => {
+        this.#endRelay()
+        if (broken) this.#socket.terminate()
+        else this.#closeAfterResponse()
+      },
+    }
+    this.#relay = Relay.start(owner, this.#socket, server.proxy, this.#received, this.#clientEnded)
+    this.#received = new Uint8Array()
+  }
+
+  /** Answers with an error and closes. */
+  refuse(status: number, reason: string): void {
+    if (this.#phase === 'closed') return
+    const body = `${reason}\n`
+    const head = `HTTP/1.1 ${status} ${STATUS_TEXTS[status] ?? 'Error'}\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
+    this.#socket.write(head + body)
+    this.#closeAfterResponse()
+  }
+
+  /** Closes without another word: an RST when something was not read. */
+  terminate(): void {
+    this.#socket.terminate()
+  }
+
+  #append(chunk: Uint8Array): void {
+    this.#received = this.#received.length === 0 ? chunk.slice() : Buffer.concat([this.#received, chunk])
+    if (this.#phase !== 'head') return
+    const head = parseRequestHead(this.#received, { headSize: this.#owner.headBytes })
+    if (head.kind === 'incomplete') return
+    if (head.kind === 'error') {
+      this.refuse(head.status, head.reason)
+      return
+    }
+    this.#phase = 'moving'
+    this.deadline = undefined
+    this.#socket.pause()
+    if (chunk.length < READ_BUFFER) this.#owner.requested(this, head)
+    else setImmediate(() => this.#phase === 'moving' && this.#owner.requested(this, head))
+  }
+
+  /** Sends a FIN and reads on for a while: closing with unread bytes would make an RST that destroys the response. */
+  #closeAfterResponse(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closing'
+    this.deadline = performance.now() + CLOSE_TIMEOUT
+    this.#socket.resume()
+    if (this.#clientEnded) this.#socket.end()
+    else this.#socket.shutdown()
+  }
+
+  #endRelay(): void {
+    this.#relay?.close()
+    this.#relay = undefined
+    if (this.#relayServer !== undefined) this.#relayServer.connections--
+    this.#relayServer = undefined
+  }
+}
+
+const STATUS_TEXTS: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  408: 'Request Timeout',
+  414: 'URI Too Long',
+  431: 'Request Header Fields Too Large',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  505: 'HTTP Version Not Supported',
+}

@@ -1,0 +1,64 @@
+import { type FlowKey, type OriginConnection, type TcpSnapshot, XoffloadError } from '@xoffload/core'
+import { freeze, takeSnapshot, thaw } from '@xoffload/linux'
+import type { Socket } from 'bun'
+
+/** The client closed or reset its connection while it was being handed off. */
+export class ClientGoneError extends XoffloadError {
+  constructor(flow: FlowKey) {
+    super('CLIENT_GONE', `the client of ${flow} has closed its connection`)
+  }
+}
+
+/**
+ * A paused socket of Bun's event loop as the origin of a handoff. `received` gives the bytes that the gateway has read: they go back
+ * in front of the receive queue.
+ */
+export class SocketOrigin implements OriginConnection {
+  readonly flow: FlowKey
+  readonly #socket: Socket<unknown>
+  readonly #fd: number
+  readonly #received: () => Uint8Array
+  #closed = false
+
+  constructor(flow: FlowKey, socket: Socket<unknown>, fd: number, received: () => Uint8Array) {
+    this.flow = flow
+    this.#socket = socket
+    this.#fd = fd
+    this.#received = received
+  }
+
+  /** Bun has closed the file descriptor; its number may be another file's by now. */
+  closed(): void {
+    this.#closed = true
+  }
+
+  freeze(): void {
+    this.#mustLive()
+    freeze(this.#fd)
+  }
+
+  snapshot(): TcpSnapshot {
+    this.#mustLive()
+    return takeSnapshot(this.#fd, { putBack: this.#received() })
+  }
+
+  thaw(): void {
+    this.#mustLive()
+    thaw(this.#fd)
+  }
+
+  release(): void {
+    // A socket in repair mode is closed without FIN and RST (tcp_close in net/ipv4/tcp.c).
+    if (!this.#closed) this.#socket.terminate()
+  }
+
+  reset(): void {
+    if (this.#closed) return
+    thaw(this.#fd)
+    this.#socket.terminate()
+  }
+
+  #mustLive(): void {
+    if (this.#closed) throw new ClientGoneError(this.flow)
+  }
+}

@@ -1,0 +1,164 @@
+import type { Socket } from 'bun'
+
+/**
+ * One direction of a relayed connection, with backpressure: at most one chunk waits here, and while one waits, `from` is paused.
+ * The owner passes on the events of both sockets.
+ */
+class Pipe {
+  readonly #from: Socket<unknown>
+  readonly #to: Socket<unknown>
+  #rest: Uint8Array | undefined
+  #ended = false
+
+  constructor(from: Socket<unknown>, to: Socket<unknown>) {
+    this.#from = from
+    this.#to = to
+  }
+
+  /** A chunk arrived at `from`. */
+  push(chunk: Uint8Array): void {
+    // A read may still complete after the pause: it is queued behind what waits.
+    const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk])
+    this.#write(bytes)
+    if (this.#rest !== undefined) this.#from.pause()
+  }
+
+  /** `to` has room again. */
+  drain(): void {
+    if (this.#rest === undefined) return
+    this.#write(this.#rest)
+    if (this.#rest !== undefined) return
+    if (this.#ended) this.#to.shutdown()
+    else this.#from.resume()
+  }
+
+  /** `from` has sent its FIN: it is passed on behind what waits. */
+  end(): void {
+    this.#ended = true
+    if (this.#rest === undefined) this.#to.shutdown()
+  }
+
+  /** The FIN of `from` has arrived. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  get finished(): boolean {
+    return this.#ended && this.#rest === undefined
+  }
+
+  #write(bytes: Uint8Array): void {
+    const written = Math.max(this.#to.write(bytes), 0)
+    this.#rest = written < bytes.length ? bytes.slice(written) : undefined
+  }
+}
+
+/** What a relay does to the connection that it serves. */
+export interface RelayOwner {
+  /** The server could not be reached, and nothing was sent to it: the client can still get an answer from here. */
+  unreachable(): void
+  /** Both directions are at their end, or one side broke: the client connection is to be closed. */
+  finished(broken: boolean): void
+}
+
+/** Copies bytes between a client and the server that was selected for it: what happens when a handoff cannot be made. */
+export class Relay {
+  readonly #owner: RelayOwner
+  readonly #client: Socket<unknown>
+  #server: Socket<unknown> | undefined
+  #toServer: Pipe | undefined
+  #toClient: Pipe | undefined
+  #closed = false
+
+  private constructor(owner: RelayOwner, client: Socket<unknown>) {
+    this.#owner = owner
+    this.#client = client
+  }
+
+  /** Connects to `server`, sends `received` first, and then whatever comes. The client must be paused; the relay resumes it. */
+  static start(
+    owner: RelayOwner,
+    client: Socket<unknown>,
+    server: { address: string; port: number },
+    received: Uint8Array,
+    clientEnded: boolean,
+  ): Relay {
+    const relay = new Relay(owner, client)
+    Bun.connect({
+      hostname: server.address,
+      port: server.port,
+      allowHalfOpen: true,
+      socket: {
+        open: (socket) => relay.#connected(socket, received, clientEnded),
+        data: (_socket, chunk) => relay.#toClient?.push(chunk),
+        drain: () => relay.#toServer?.drain(),
+        end: () => {
+          relay.#toClient?.end()
+          relay.#checkFinished()
+        },
+        close: () => relay.#lost(),
+        error: () => relay.#lost(),
+        connectError: () => relay.#unreachable(),
+      },
+    }).catch(() => relay.#unreachable())
+    return relay
+  }
+
+  /** Bytes arrived from the client. */
+  clientData(chunk: Uint8Array): void {
+    this.#toServer?.push(chunk)
+  }
+
+  clientDrain(): void {
+    this.#toClient?.drain()
+    this.#checkFinished()
+  }
+
+  clientEnd(): void {
+    this.#toServer?.end()
+    this.#checkFinished()
+  }
+
+  /** Ends the server's side. Safe to call twice. */
+  close(): void {
+    this.#closed = true
+    this.#server?.terminate()
+    this.#server = undefined
+  }
+
+  #connected(socket: Socket<unknown>, received: Uint8Array, clientEnded: boolean): void {
+    if (this.#closed) {
+      socket.terminate()
+      return
+    }
+    socket.setNoDelay(true)
+    this.#server = socket
+    this.#toServer = new Pipe(this.#client, socket)
+    this.#toClient = new Pipe(socket, this.#client)
+    this.#client.resume()
+    this.#toServer.push(received)
+    if (clientEnded) this.#toServer.end()
+  }
+
+  #checkFinished(): void {
+    if (this.#closed || !this.#toClient?.finished) return
+    // The server has said all it will say; a client that goes on sending has nobody left to read it.
+    this.close()
+    this.#owner.finished(false)
+  }
+
+  #lost(): void {
+    if (this.#closed) return
+    // After an orderly end the last bytes may still wait for the client to have room: its drain finishes the relay.
+    if (this.#toClient?.ended && !this.#toClient.finished) return
+    const orderly = this.#toClient?.finished ?? false
+    this.close()
+    this.#owner.finished(!orderly)
+  }
+
+  #unreachable(): void {
+    if (this.#closed || this.#server !== undefined) return
+    this.close()
+    this.#owner.unreachable()
+  }
+}

@@ -1,0 +1,93 @@
+import { CodecError } from '../errors.ts'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Reads big-endian fields from bytes that are not to be trusted. Every read is checked against what is left; `field` names the
+ * field in the {@link CodecError} that is thrown.
+ */
+export class Reader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #offset = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** The number of bytes not read yet. */
+  get remaining(): number {
+    return this.#bytes.length - this.#offset
+  }
+
+  u8(field: string): number {
+    return this.#view.getUint8(this.#take(1, field))
+  }
+
+  u16(field: string): number {
+    return this.#view.getUint16(this.#take(2, field))
+  }
+
+  u32(field: string): number {
+    return this.#view.getUint32(this.#take(4, field))
+  }
+
+  u64(field: string): bigint {
+    return this.#view.getBigUint64(this.#take(8, field))
+  }
+
+  /** A u64 that a JavaScript number holds exactly. */
+  safeInteger(field: string): number {
+    const offset = this.#take(8, field)
+    const high = this.#view.getUint32(offset)
+    if (high > 0x1f_ffff) throw new CodecError(`${field} is greater than 2^53 - 1`)
+    return high * 0x1_0000_0000 + this.#view.getUint32(offset + 4)
+  }
+
+  /** One byte, 0 or 1. */
+  boolean(field: string): boolean {
+    const value = this.u8(field)
+    if (value > 1) throw new CodecError(`${field} is ${value}: 0 or 1 is expected`)
+    return value === 1
+  }
+
+  /** A view of the next `length` bytes: not a copy. */
+  bytes(length: number, field: string): Uint8Array {
+    const offset = this.#take(length, field)
+    return this.#bytes.subarray(offset, offset + length)
+  }
+
+  /** A u32 that says how many bytes of something follow, at most `maximum`. */
+  length(maximum: number, field: string): number {
+    const length = this.u32(field)
+    if (length > maximum) throw new CodecError(`${field} has ${length} bytes: at most ${maximum} are allowed`)
+    return length
+  }
+
+  /** A u16 length, at most `maximum`, and that many bytes of well-formed UTF-8. */
+  text(maximum: number, field: string): string {
+    const length = this.u16(field)
+    if (length > maximum) throw new CodecError(`${field} has ${length} bytes: at most ${maximum} are allowed`)
+    const bytes = this.bytes(length, field)
+    try {
+      return utf8.decode(bytes)
+    } catch (cause) {
+      throw new CodecError(`${field} is not well-formed UTF-8`, { cause })
+    }
+  }
+
+  /** Throws {@link CodecError} when bytes are left. */
+  end(what: string): void {
+    if (this.remaining !== 0) throw new CodecError(`${what} has ${this.remaining} bytes too many`)
+  }
+
+  #take(length: number, field: string): number {
+    const offset = this.#offset
+    if (length > this.#bytes.length - offset) {
+      throw new CodecError(`${field} is cut off: ${length} bytes are expected, ${this.remaining} are left`)
+    }
+    this.#offset = offset + length
+    return offset
+  }
+}

@@ -1,0 +1,71 @@
+import { CodecError } from '../errors.ts'
+
+/**
+ * Writes big-endian fields into one buffer whose length is known from the start. A value that its field cannot carry and a write
+ * past the end throw {@link CodecError}.
+ */
+export class Writer {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #offset = 0
+
+  constructor(length: number) {
+    this.#bytes = new Uint8Array(length)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  u8(value: number, field: string): void {
+    this.#view.setUint8(this.#take(1, field), checked(value, 0xff, field))
+  }
+
+  u16(value: number, field: string): void {
+    this.#view.setUint16(this.#take(2, field), checked(value, 0xffff, field))
+  }
+
+  u32(value: number, field: string): void {
+    this.#view.setUint32(this.#take(4, field), checked(value, 0xffff_ffff, field))
+  }
+
+  u64(value: bigint, field: string): void {
+    if (value < 0n || value > 0xffff_ffff_ffff_ffffn)
+      throw new CodecError(`${field} ${value} is no unsigned 64-bit number`)
+    this.#view.setBigUint64(this.#take(8, field), value)
+  }
+
+  safeInteger(value: number, field: string): void {
+    checked(value, Number.MAX_SAFE_INTEGER, field)
+    const offset = this.#take(8, field)
+    this.#view.setUint32(offset, Math.floor(value / 0x1_0000_0000))
+    this.#view.setUint32(offset + 4, value >>> 0)
+  }
+
+  boolean(value: boolean, field: string): void {
+    this.#view.setUint8(this.#take(1, field), value ? 1 : 0)
+  }
+
+  bytes(value: Uint8Array, field: string): void {
+    this.#bytes.set(value, this.#take(value.length, field))
+  }
+
+  /** The buffer, which must be full: no byte goes out that nobody wrote. */
+  finish(): Uint8Array {
+    if (this.#offset !== this.#bytes.length) {
+      throw new CodecError(`${this.#bytes.length} bytes were reserved and ${this.#offset} written`)
+    }
+    return this.#bytes
+  }
+
+  #take(length: number, field: string): number {
+    const offset = this.#offset
+    if (length > this.#bytes.length - offset) throw new CodecError(`no room is left for ${field}`)
+    this.#offset = offset + length
+    return offset
+  }
+}
+
+function checked(value: number, maximum: number, field: string): number {
+  if (!Number.isInteger(value) || value < 0 || value > maximum) {
+    throw new CodecError(`${field} is ${value}: a whole number from 0 to ${maximum} is expected`)
+  }
+  return value
+}

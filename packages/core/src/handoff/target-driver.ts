@@ -1,0 +1,154 @@
+import type { FlowKey } from '../flow.ts'
+import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
+import type { Message, OfferMessage, OriginMessage } from '../protocol/messages.ts'
+import { FinishedHandoffs } from './finished-handoffs.ts'
+import { refuseUnknown, targetStep } from './target.ts'
+import { sendAnswer, type TargetContext, TargetRun } from './target-run.ts'
+import { DEFAULT_TARGET_LIMITS, type Refusal, type TargetEffect, type TargetLimits } from './target-state.ts'
+import { TimerWheel } from './timer-wheel.ts'
+
+export interface HandoffTargetOptions<C extends RestoredConnection> {
+  readonly redirector: RuleTable
+  readonly restorer: Restorer<C>
+  readonly application: Application<C>
+  readonly clock: Clock
+  /** Whether this host may take connections to `flow.service` from the host of that name. */
+  readonly authorise: (flow: FlowKey, host: string) => boolean
+  /** How many handoffs may be in progress; one more is refused as `busy`. */
+  readonly maximumHandoffs: number
+  /** Told of what fails when nobody waits for it. */
+  readonly onError: ErrorListener
+  readonly limits?: Partial<TargetLimits>
+}
+
+/** Handoffs that are over and still answered for: more than an origin's time limit for a commit, at thousands a second. */
+const FINISHED_COUNT = 65_536
+const FINISHED_MILLISECONDS = 30_000
+
+/** A server's side of handoffs, many at once, from any number of origins. The caller feeds it every message of the channels. */
+export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
+  readonly #context: TargetContext<C>
+  readonly #authorise: HandoffTargetOptions<C>['authorise']
+  readonly #maximumHandoffs: number
+  readonly #runs = new Map<string, TargetRun<C>>()
+  readonly #flows = new Map<string, TargetRun<C>>()
+  readonly #finished: FinishedHandoffs
+  #closing = false
+  #closed: (() => void)[] = []
+
+  constructor(options: HandoffTargetOptions<C>) {
+    const { redirector, restorer, application, clock, onError, limits } = options
+    this.#authorise = options.authorise
+    this.#maximumHandoffs = options.maximumHandoffs
+    this.#finished = new FinishedHandoffs(clock, FINISHED_COUNT, FINISHED_MILLISECONDS)
+    this.#context = {
+      redirector,
+      restorer,
+      application,
+      clock,
+      wheel: new TimerWheel(clock),
+      limits: { ...DEFAULT_TARGET_LIMITS, ...limits },
+      onError,
+      claim: (run, flow) => this.#claim(run, flow),
+      finished: (run, state) => {
+        this.#finished.add(run.key, state)
+        this.#forget(run)
+      },
+      orphaned: (flow) => this.#orphaned(flow),
+    }
+  }
+
+  /** The number of handoffs in progress, those that wait for their commit included. */
+  get inFlight(): number {
+    return this.#runs.size
+  }
+
+  /** A message came by the channel. True when it was one for a target, whether it meant something or not. */
+  receive(channel: Channel, message: Message): boolean {
+    if (message.type !== 'offer' && message.type !== 'commit' && message.type !== 'abort') return false
+    const key = `${channel.host}/${message.epoch}/${message.handoff}`
+    const run = this.#runs.get(key)
+    if (run) {
+      run.channel = channel
+      run.dispatch({ type: 'message', message })
+    } else {
+      this.#receiveOther(channel, key, message)
+    }
+    return true
+  }
+
+  /** Takes nothing any more and withdraws what is not committed; resolves when nothing is in progress. */
+  close(): Promise<void> {
+    this.#closing = true
+    for (const run of [...this.#runs.values()]) run.dispatch({ type: 'withdrawn' })
+    if (this.#runs.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#closed.push(resolve))
+  }
+
+  #receiveOther(channel: Channel, key: string, message: OriginMessage): void {
+    const finished = this.#finished.get(key)
+    if (finished) {
+      for (const effect of targetStep(finished, { type: 'message', message }).effects) this.#answer(channel, effect)
+    } else if (message.type === 'offer') {
+      this.#begin(channel, key, message)
+    } else if (message.type === 'commit') {
+      this.#answer(channel, refuseUnknown(message))
+    }
+  }
+
+  #begin(channel: Channel, key: string, offer: OfferMessage): void {
+    const run = new TargetRun(this.#context, key, channel, offer)
+    this.#runs.set(key, run)
+    run.begin()
+  }
+
+  #claim(run: TargetRun<C>, flow: FlowKey): Refusal | undefined {
+    const { host } = run.channel
+    if (this.#closing) return { reason: 'busy', text: 'the server is closing' }
+    // The run itself is counted already.
+    if (this.#runs.size > this.#maximumHandoffs) {
+      return { reason: 'busy', text: `${this.#maximumHandoffs} handoffs are in progress` }
+    }
+    try {
+      if (!this.#authorise(flow, host)) {
+        return {
+          reason: 'not-authorised',
+          text: `${flow.service.address}:${flow.service.port} is not served here for ${host}`,
+        }
+      }
+    } catch (error) {
+      this.#context.onError(error, { flow, step: 'authorise' })
+      return { reason: 'failed', text: 'the authorisation of the flow failed' }
+    }
+    const other = this.#flows.get(flow.id)
+    if (other) {
+      // An origin that offers a flow again has given the earlier handoff up; its abort was lost with a channel.
+      if (other.channel.host === host) other.dispatch({ type: 'withdrawn' })
+      return { reason: 'busy', text: 'a handoff of this flow is in progress' }
+    }
+    this.#flows.set(flow.id, run)
+    return undefined
+  }
+
+  #forget(run: TargetRun<C>): void {
+    this.#runs.delete(run.key)
+    if (run.flow && this.#flows.get(run.flow.id) === run) this.#flows.delete(run.flow.id)
+    if (this.#runs.size > 0) return
+    for (const resolve of this.#closed.splice(0)) resolve()
+  }
+
+  #orphaned(flow: FlowKey): void {
+    if (this.#flows.has(flow.id)) return
+    const report = (error: unknown): void => this.#context.onError(error, { flow, step: 'unlock' })
+    try {
+      this.#context.redirector.remove(flow).catch(report)
+    } catch (error) {
+      report(error)
+    }
+  }
+
+  #answer(channel: Channel, effect: TargetEffect): void {
+    if (effect.type === 'send')
+      sendAnswer(channel, effect.message, (error) => this.#context.onError(error, { step: 'answer' }))
+  }
+}

@@ -1,0 +1,72 @@
+import type { Clock } from '../ports.ts'
+
+/** A time limit that runs. */
+export interface WheelTimer {
+  readonly due: number
+  readonly callback: () => void
+}
+
+/**
+ * Thousands of time limits, nearly all of which are cancelled, on one timer of the clock, which runs only while there is a limit.
+ * A limit fires when its time has passed and at most one tick (and the clock's own delay) later.
+ */
+export class TimerWheel {
+  readonly #clock: Clock
+  readonly #tickMilliseconds: number
+  readonly #slots: Set<WheelTimer>[]
+  #size = 0
+  /** The last tick that was looked at. */
+  #tick = 0
+  #stop: (() => void) | undefined
+
+  constructor(clock: Clock, tickMilliseconds = 10, slots = 512) {
+    this.#clock = clock
+    this.#tickMilliseconds = tickMilliseconds
+    this.#slots = Array.from({ length: slots }, () => new Set())
+  }
+
+  /** The number of limits that run. */
+  get size(): number {
+    return this.#size
+  }
+
+  start(milliseconds: number, callback: () => void): WheelTimer {
+    const now = this.#clock.now() / 1000
+    // While it stands still the wheel is behind; while it turns, a due tick is never one that has been looked at.
+    if (this.#size === 0) this.#tick = Math.floor(now / this.#tickMilliseconds)
+    const due = Math.max(Math.ceil((now + milliseconds) / this.#tickMilliseconds), this.#tick + 1)
+    const timer = { due, callback }
+    this.#slot(due).add(timer)
+    this.#size += 1
+    this.#stop ??= this.#clock.after(this.#tickMilliseconds, () => this.#turn())
+    return timer
+  }
+
+  /** Does nothing when the limit has fired or was cancelled before. */
+  cancel(timer: WheelTimer): void {
+    if (!this.#slot(timer.due).delete(timer)) return
+    this.#size -= 1
+    if (this.#size > 0) return
+    this.#stop?.()
+    this.#stop = undefined
+  }
+
+  #turn(): void {
+    this.#stop = undefined
+    const now = Math.floor(this.#clock.now() / 1000 / this.#tickMilliseconds)
+    const first = Math.max(this.#tick + 1, now - this.#slots.length + 1)
+    this.#tick = Math.max(this.#tick, now)
+    for (let tick = first; tick <= now; tick++) {
+      for (const timer of this.#slot(tick)) {
+        if (timer.due > now || !this.#slot(tick).delete(timer)) continue
+        this.#size -= 1
+        timer.callback()
+      }
+    }
+    if (this.#size > 0) this.#stop ??= this.#clock.after(this.#tickMilliseconds, () => this.#turn())
+  }
+
+  #slot(tick: number): Set<WheelTimer> {
+    return this.#slots[tick % this.#slots.length] as Set<WheelTimer>
+  }
+}

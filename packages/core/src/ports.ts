@@ -1,0 +1,85 @@
+import type { FlowKey } from './flow.ts'
+import type { OutgoingMessage } from './protocol/messages.ts'
+import type { Redirector } from './redirector.ts'
+import type { TcpSnapshot } from './snapshot.ts'
+
+/** The two operations of a {@link Redirector} that a handoff needs. */
+export type RuleTable = Pick<Redirector, 'put' | 'remove'>
+
+/**
+ * A live connection at the origin. All calls are synchronous. One that cannot be carried out throws and changes nothing, but for the
+ * two that close: they close in any case.
+ */
+export interface OriginConnection {
+  readonly flow: FlowKey
+  /** From now on the socket says nothing (TCP_REPAIR on) and the application does not read or write. */
+  freeze(): void
+  /** The state of the frozen connection. Throws when it is not ESTABLISHED any more. */
+  snapshot(): TcpSnapshot
+  /** Undoes {@link freeze}: the connection goes on where it was. */
+  thaw(): void
+  /** Closes the frozen socket silently: neither FIN nor RST. The last call. */
+  release(): void
+  /** Closes the socket, frozen or not, and tells the client with an RST. The last call. */
+  reset(): void
+}
+
+/** A connection at the target, restored and silent, that no application has yet. The calls that close do so even when they throw. */
+export interface RestoredConnection {
+  readonly flow: FlowKey
+  /** What the application at the origin had written and TCP had not sent: whoever adopts the connection writes it first. */
+  readonly unsent: Uint8Array
+  /** Makes the kernel send an acknowledgement (a window probe). Only called after the commit. */
+  acknowledge(): void
+  /** Closes silently: neither FIN nor RST. The last call. */
+  discard(): void
+  /** Closes and tells the client with an RST. The last call; it may come after an adoption that failed or took too long. */
+  reset(): void
+}
+
+/** Puts snapshots into the kernel. */
+export interface Restorer<C extends RestoredConnection = RestoredConnection> {
+  /** Restores and leaves repair mode silently. Throws, and leaves nothing behind, when the kernel refuses. */
+  restore(snapshot: TcpSnapshot): C
+}
+
+/** Where an adopted connection came from. */
+export interface Arrival {
+  readonly flow: FlowKey
+  /** The name of the origin host ({@link Channel.host}). */
+  readonly host: string
+  readonly handoff: number
+  readonly epoch: number
+}
+
+/** The program that takes over restored connections. */
+export interface Application<C extends RestoredConnection = RestoredConnection> {
+  /**
+   * Takes the connection; from the moment it returns or resolves, the connection is the application's. `application` is what the
+   * origin's application sent along. A failure makes the caller reset the connection.
+   */
+  adopt(connection: C, application: Uint8Array, arrival: Arrival): void | Promise<void>
+}
+
+/**
+ * The lasting control channel to one other host. The object outlives its connections: it is the same one after a reconnect.
+ * Its owner tells the drivers of every message and of every loss and return, and messages arrive in the order sent.
+ */
+export interface Channel {
+  /** The authenticated name of the other host. */
+  readonly host: string
+  readonly connected: boolean
+  /** Queues the message. Throws when it cannot: not connected, or too much is queued already. */
+  send(message: OutgoingMessage): void
+}
+
+/** Time, as far as a handoff needs it. */
+export interface Clock {
+  /** Monotonic, in microseconds; fractions are allowed. */
+  now(): number
+  /** Calls `callback` once, not before `milliseconds` have passed. The result cancels it. */
+  after(milliseconds: number, callback: () => void): () => void
+}
+
+/** Told of errors that no caller waits for: a port that failed while a handoff was being undone or was over. Must not throw. */
+export type ErrorListener = (error: unknown, context: { readonly flow?: FlowKey; readonly step: string }) => void

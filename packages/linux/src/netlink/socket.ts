@@ -1,0 +1,163 @@
+import { errnoName, LinuxError } from '../errno.ts'
+import { check, libc } from '../ffi/libc.ts'
+import { textUntilNul } from '../ffi/memory.ts'
+import { align, netlinkAttributes, viewOf } from './message.ts'
+
+/** One message of an answer. */
+export interface NetlinkReply {
+  readonly type: number
+  /** After the netlink header: a fixed structure, then attributes. */
+  readonly body: Uint8Array
+}
+
+/** Flags of a request (include/uapi/linux/netlink.h). */
+export const NLM_F_REPLACE = 0x100
+export const NLM_F_EXCL = 0x200
+export const NLM_F_CREATE = 0x400
+export const NLM_F_DUMP = 0x300
+
+const NLM_F_REQUEST = 1
+const NLM_F_ACK = 4
+const NLM_F_DUMP_INTR = 0x10
+const NLM_F_CAPPED = 0x100
+const NLM_F_ACK_TLVS = 0x200
+
+const NLMSG_ERROR = 2
+const NLMSG_DONE = 3
+const NLMSGERR_ATTR_MSG = 1
+
+const AF_NETLINK = 16
+const SOCK_RAW = 3
+const SOCK_CLOEXEC = 0o2000000
+const SOL_SOCKET = 1
+const SO_RCVTIMEO = 20
+const SOL_NETLINK = 270
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const MSG_TRUNC = 0x20
+
+const HEADER = 16
+const RECEIVE_LENGTH = 256 * 1024
+const ANSWER_SECONDS = 5
+const DUMP_ATTEMPTS = 4
+
+/**
+ * A netlink socket for requests and their answers. The kernel answers while the request is being sent, so nothing here waits; a
+ * receive timeout bounds it all the same. It belongs to the network namespace that it was opened in.
+ */
+export class NetlinkSocket {
+  readonly #fd: number
+  readonly #buffer = new Uint8Array(RECEIVE_LENGTH)
+  #sequence = 0
+  #closed = false
+
+  /** `protocol`: `NETLINK_ROUTE` is 0. Throws {@link LinuxError}. */
+  constructor(protocol: number) {
+    this.#fd = check(`socket(AF_NETLINK, ${protocol})`, libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol))
+    const timeout = new BigInt64Array([BigInt(ANSWER_SECONDS), 0n])
+    check('setsockopt(SO_RCVTIMEO)', libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVTIMEO, timeout, 16))
+    const one = new Int32Array([1])
+    // Both are refinements of error answers; a kernel without them still answers errno.
+    libc.setsockopt(this.#fd, SOL_NETLINK, NETLINK_CAP_ACK, one, 4)
+    libc.setsockopt(this.#fd, SOL_NETLINK, NETLINK_EXT_ACK, one, 4)
+  }
+
+  /**
+   * Sends one request and returns the messages of the answer. Throws {@link LinuxError} with `call`, errno and the kernel's own
+   * explanation (extended ack) when it is refused.
+   */
+  request(call: string, type: number, flags: number, body: Uint8Array): NetlinkReply[] {
+    const dump = (flags & NLM_F_DUMP) === NLM_F_DUMP && (flags & NLM_F_CREATE) === 0
+    for (let attempt = 1; ; attempt++) {
+      const replies = this.#exchange(call, type, flags | NLM_F_REQUEST | (dump ? 0 : NLM_F_ACK), body)
+      if (replies !== undefined) return replies
+      if (attempt === DUMP_ATTEMPTS) throw new LinuxError(call, 'EINTR', 'the table changes while it is being read: try again')
+    }
+  }
+
+  /** Safe to call twice. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    libc.close(this.#fd)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  /** Undefined when a dump was not consistent. */
+  #exchange(call: string, type: number, flags: number, body: Uint8Array): NetlinkReply[] | undefined {
+    if (this.#closed) throw new LinuxError(call, 'EBADF', 'the netlink socket is closed')
+    const sequence = this.#send(call, type, flags, body)
+    const replies: NetlinkReply[] = []
+    let consistent = true
+    for (;;) {
+      const received = Number(check(call, Number(libc.recv(this.#fd, this.#buffer, RECEIVE_LENGTH, MSG_TRUNC))))
+      if (received > RECEIVE_LENGTH) throw new LinuxError(call, 'EMSGSIZE', 'the answer is larger than any that is known')
+      // Views of the replies must survive the next receive.
+      const datagram = this.#buffer.slice(0, received)
+      for (const message of messages(datagram)) {
+        if (message.sequence !== sequence) continue
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) consistent = false
+        if (message.type === NLMSG_DONE) return consistent ? replies : undefined
+        if (message.type === NLMSG_ERROR) {
+          throwUnlessAck(call, message.flags, message.body)
+          return replies
+        }
+        replies.push({ type: message.type, body: message.body })
+      }
+    }
+  }
+
+  #send(call: string, type: number, flags: number, body: Uint8Array): number {
+    this.#sequence = (this.#sequence + 1) >>> 0
+    const message = new Uint8Array(HEADER + align(body.length))
+    const view = viewOf(message)
+    view.setUint32(0, HEADER + body.length, true)
+    view.setUint16(4, type, true)
+    view.setUint16(6, flags, true)
+    view.setUint32(8, this.#sequence, true)
+    message.set(body, HEADER)
+    check(call, Number(libc.send(this.#fd, message, message.length, 0)))
+    return this.#sequence
+  }
+}
+
+interface Message extends NetlinkReply {
+  readonly flags: number
+  readonly sequence: number
+}
+
+function* messages(datagram: Uint8Array): Generator<Message, void, undefined> {
+  const view = viewOf(datagram)
+  let offset = 0
+  while (offset + HEADER <= datagram.length) {
+    const length = view.getUint32(offset, true)
+    if (length < HEADER || offset + length > datagram.length) return
+    yield {
+      type: view.getUint16(offset + 4, true),
+      flags: view.getUint16(offset + 6, true),
+      sequence: view.getUint32(offset + 8, true),
+      body: datagram.subarray(offset + HEADER, offset + length),
+    }
+    offset += align(length)
+  }
+}
+
+const ADVICE: Record<string, string> = { EPERM: 'it needs root, or the capability CAP_NET_ADMIN' }
+
+/** `struct nlmsgerr`: a negative errno, the header of the request, and with NLM_F_ACK_TLVS attributes that explain it. */
+function throwUnlessAck(call: string, flags: number, body: Uint8Array): void {
+  const errno = -viewOf(body).getInt32(0, true)
+  if (errno === 0) return
+  const name = errnoName(errno)
+  throw new LinuxError(call, name, explanation(flags, body) ?? ADVICE[name])
+}
+
+function explanation(flags: number, body: Uint8Array): string | undefined {
+  if ((flags & NLM_F_ACK_TLVS) === 0) return undefined
+  const echoed = (flags & NLM_F_CAPPED) !== 0 ? HEADER : align(viewOf(body).getUint32(4, true))
+  const text = netlinkAttributes(body.subarray(4 + echoed)).get(NLMSGERR_ATTR_MSG)
+  return text === undefined ? undefined : `the kernel says "${textUntilNul(text)}"`
+}

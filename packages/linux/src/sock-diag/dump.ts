@@ -1,0 +1,37 @@
+import type { FlowKey } from '@xoffload/core'
+import { NetlinkSocket, NLM_F_DUMP } from '../netlink/socket.ts'
+import { AF_INET, AF_INET6, IPPROTO_TCP } from '../socket/constants.ts'
+import { decodeDiagnosticFlow, NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY } from './message.ts'
+
+/** `sizeof(struct inet_diag_req_v2)` (include/uapi/linux/inet_diag.h). */
+const INET_DIAG_REQ_V2 = 56
+
+// A mask of TCP states: bit n is state n of include/net/tcp_states.h. Every state but CLOSE and LISTEN.
+const TCP_CLOSE = 7
+const TCP_LISTEN = 10
+const TCP_MAX_STATES = 13
+const STATES = ((1 << TCP_MAX_STATES) - 2) & ~((1 << TCP_CLOSE) | (1 << TCP_LISTEN))
+
+/**
+ * Every TCP connection that the network namespace of the calling thread has, TIME_WAIT included, listeners not: a sock_diag dump
+ * (sock_diag(7)). The client is the remote end, the service the local one, also of connections that this host made itself. For
+ * reconciliation when a {@link TcpDestroyListener} cannot say which flows have ended. Throws {@link LinuxError}.
+ */
+export function tcpFlows(): FlowKey[] {
+  const socket = new NetlinkSocket(NETLINK_SOCK_DIAG)
+  try {
+    return [...dump(socket, AF_INET), ...dump(socket, AF_INET6)]
+  } finally {
+    socket.close()
+  }
+}
+
+function dump(socket: NetlinkSocket, family: number): FlowKey[] {
+  const request = new Uint8Array(INET_DIAG_REQ_V2)
+  const view = new DataView(request.buffer)
+  view.setUint8(0, family)
+  view.setUint8(1, IPPROTO_TCP)
+  view.setUint32(4, STATES, true)
+  const replies = socket.request('sock_diag dump', SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request)
+  return replies.map(({ body }) => decodeDiagnosticFlow(body)).filter((flow) => flow !== undefined)
+}

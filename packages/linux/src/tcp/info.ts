@@ -1,0 +1,52 @@
+import { IPPROTO_TCP } from '../socket/constants.ts'
+import { getOptionBytes } from '../socket/options.ts'
+import { TCP_INFO } from './constants.ts'
+
+/** The states of include/net/tcp_states.h, by number. */
+const stateNames = [
+  'unknown',
+  'ESTABLISHED',
+  'SYN_SENT',
+  'SYN_RECV',
+  'FIN_WAIT1',
+  'FIN_WAIT2',
+  'TIME_WAIT',
+  'CLOSE',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'LISTEN',
+  'CLOSING',
+] as const
+
+/** A state of a TCP connection. */
+export type TcpState = (typeof stateNames)[number]
+
+// Bits of tcpi_options (include/uapi/linux/tcp.h).
+const TCPI_OPT_TIMESTAMPS = 1
+const TCPI_OPT_SACK = 2
+const TCPI_OPT_WSCALE = 4
+
+/** The part of `struct tcp_info` that a move depends on. */
+export interface TcpInfo {
+  readonly state: TcpState
+  readonly timestamps: boolean
+  readonly selectiveAcknowledgement: boolean
+  /** Absent when window scaling was not negotiated. */
+  readonly windowScale?: { readonly send: number; readonly receive: number }
+}
+
+// The first eight bytes of the structure hold all of it.
+const info = new Uint8Array(8)
+
+/** Reads TCP_INFO (tcp(7)). Throws {@link LinuxError}. */
+export function tcpInfo(fd: number): TcpInfo {
+  getOptionBytes(fd, IPPROTO_TCP, TCP_INFO, info, 'getsockopt(TCP_INFO)')
+  const options = info[5] as number
+  const scales = info[6] as number
+  return {
+    state: stateNames[info[0] as number] ?? 'unknown',
+    timestamps: (options & TCPI_OPT_TIMESTAMPS) !== 0,
+    selectiveAcknowledgement: (options & TCPI_OPT_SACK) !== 0,
+    ...((options & TCPI_OPT_WSCALE) !== 0 && { windowScale: { send: scales & 0xf, receive: scales >> 4 } }),
+  }
+}

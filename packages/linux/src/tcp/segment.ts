@@ -1,0 +1,53 @@
+import type { FlowKey } from '@xoffload/core'
+import { IPPROTO_TCP } from '../socket/constants.ts'
+
+const IPV4_HEADER = 20
+const IPV6_HEADER = 40
+const TCP_HEADER = 20
+const ACK = 0x10
+const HOP_LIMIT = 64
+
+/** An IP packet from the client of a flow to its service with an empty TCP segment (RFC 9293 section 3.1), checksums included. */
+export function emptySegment(flow: FlowKey, sequence: number): Uint8Array {
+  const header = flow.family === 4 ? IPV4_HEADER : IPV6_HEADER
+  const packet = new Uint8Array(header + TCP_HEADER)
+  const segment = new DataView(packet.buffer, header)
+  packet.set(flow.bytes.subarray(32, 36), header)
+  segment.setUint32(4, sequence)
+  segment.setUint8(12, (TCP_HEADER / 4) << 4)
+  segment.setUint8(13, ACK)
+  segment.setUint16(16, segmentChecksum(flow, segment))
+  if (flow.family === 4) writeIpv4Header(packet, flow)
+  else writeIpv6Header(packet, flow)
+  return packet
+}
+
+/** The kernel fills in total length, identification and header checksum (raw(7), IP_HDRINCL). */
+function writeIpv4Header(packet: Uint8Array, flow: FlowKey): void {
+  packet[0] = 0x45
+  packet[8] = HOP_LIMIT
+  packet[9] = IPPROTO_TCP
+  packet.set(flow.bytes.subarray(12, 16), 12)
+  packet.set(flow.bytes.subarray(28, 32), 16)
+}
+
+function writeIpv6Header(packet: Uint8Array, flow: FlowKey): void {
+  packet[0] = 0x60
+  packet[5] = TCP_HEADER
+  packet[6] = IPPROTO_TCP
+  packet[7] = HOP_LIMIT
+  packet.set(flow.bytes.subarray(0, 32), 8)
+}
+
+/** RFC 1071 over the pseudo-header of the address family and the segment. */
+function segmentChecksum(flow: FlowKey, segment: DataView): number {
+  const addresses = new DataView(flow.bytes.buffer, flow.bytes.byteOffset, 32)
+  // The first twelve bytes of an IPv4-mapped address are no part of the IPv4 pseudo-header.
+  const from = flow.family === 4 ? 12 : 0
+  let sum = IPPROTO_TCP + TCP_HEADER
+  for (let offset = from; offset < 16; offset += 2)
+    sum += addresses.getUint16(offset) + addresses.getUint16(16 + offset)
+  for (let offset = 0; offset < TCP_HEADER; offset += 2) sum += segment.getUint16(offset)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  return ~sum & 0xffff
+}

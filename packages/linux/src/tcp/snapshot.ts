@@ -1,0 +1,140 @@
+import { type FlowKey, MAXIMUM_QUEUE_LENGTH, type NegotiatedOptions, type TcpSnapshot } from '@xoffload/core'
+import { lastErrno, libc } from '../ffi/libc.ts'
+import { IPPROTO_TCP, MSG_DONTWAIT, MSG_OOB, MSG_PEEK } from '../socket/constants.ts'
+import { getOption } from '../socket/options.ts'
+import { flowOf, unacknowledgedBytes, unreadBytes, unsentBytes } from '../socket/socket.ts'
+import { TCP_MAXSEG, TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
+import { UnsettledConnectionError, UnsupportedConnectionError } from './errors.ts'
+import { tcpInfo } from './info.ts'
+import { chooseQueue, peekQueue, queueEnd } from './queue.ts'
+import { getRepairWindow } from './window.ts'
+
+export interface SnapshotOptions {
+  /** Bytes that the application has read already and that the next one shall read again, before everything else. */
+  readonly putBack?: Uint8Array
+}
+
+const MAXIMUM_ATTEMPTS = 4
+const EINVAL = 22
+const empty = new Uint8Array(0)
+
+/**
+ * Takes the snapshot of a frozen socket. The socket is not changed: after {@link thaw} it works on.
+ *
+ * ECN, the congestion window, the measured round-trip time and the urgent pointer of sent data have no place in the kernel's repair
+ * interface and are not carried. TCP-MD5 and TCP-AO are not detected: who sets such keys must not move the connection.
+ *
+ * Throws {@link UnsupportedConnectionError} for a connection that cannot be moved, {@link UnsettledConnectionError} when packets
+ * keep changing it, {@link LinuxError} (`EPERM` when the socket is not frozen).
+ */
+export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = {}): TcpSnapshot {
+  const info = tcpInfo(fd)
+  if (info.state !== 'ESTABLISHED') {
+    throw new UnsupportedConnectionError(
+      'state',
+      `the connection is in state ${info.state}: only an ESTABLISHED one can be moved`,
+    )
+  }
+  const flow = flowOf(fd)
+  refuseLinkLocal(flow)
+  refuseUrgentData(fd)
+  const queues = readQueues(fd, putBack)
+  const options: NegotiatedOptions = {
+    // Outside repair mode this would be the current segment size, which is smaller and would shrink at every move.
+    maximumSegmentSize: getOption(fd, IPPROTO_TCP, TCP_MAXSEG, 'getsockopt(TCP_MAXSEG)'),
+    ...(info.windowScale !== undefined && { windowScale: info.windowScale }),
+    selectiveAcknowledgement: info.selectiveAcknowledgement,
+    ...(info.timestamps && { timestamp: getOption(fd, IPPROTO_TCP, TCP_TIMESTAMP, 'getsockopt(TCP_TIMESTAMP)') >>> 0 }),
+  }
+  return { flow, options, ...queues }
+}
+
+type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'>
+
+function readQueues(fd: number, putBack: Uint8Array): Queues {
+  try {
+    for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
+      const queues = tryReadQueues(fd, putBack)
+      if (queues !== undefined) return queues
+    }
+  } finally {
+    // With a queue chosen, a socket that is thawed would put what it writes into that queue instead of sending it.
+    chooseQueue(fd, TCP_NO_QUEUE)
+  }
+  throw new UnsettledConnectionError(MAXIMUM_ATTEMPTS)
+}
+
+/** Returns `undefined` when a packet that was still in flight in the kernel moved something meanwhile. */
+function tryReadQueues(fd: number, putBack: Uint8Array): Queues | undefined {
+  chooseQueue(fd, TCP_SEND_QUEUE)
+  const sendEnd = queueEnd(fd)
+  const sendLength = unacknowledgedBytes(fd)
+  const unsentLength = unsentBytes(fd)
+  refuseLongQueue('send', sendLength)
+  // When the client acknowledged a part of the oldest segment, the kernel still has the whole segment: hence room for one more.
+  const sendQueue = sendLength === 0 ? empty : peekQueue(fd, sendLength, 64 * 1024 + 1)
+
+  chooseQueue(fd, TCP_RECV_QUEUE)
+  const receiveEnd = queueEnd(fd)
+  const receiveLength = unreadBytes(fd)
+  refuseLongQueue('receive', receiveLength + putBack.length)
+  const receiveQueue = receiveLength === 0 ? empty : peekQueue(fd, receiveLength, 1)
+
+  const window = getRepairWindow(fd)
+  const moved =
+    sendQueue === undefined ||
+    receiveQueue === undefined ||
+    queueEnd(fd) !== receiveEnd ||
+    unsentBytes(fd) !== unsentLength ||
+    unacknowledgedBytes(fd) !== sendLength
+  if (moved) return undefined
+
+  const sentLength = sendLength - unsentLength
+  return {
+    window,
+    send: {
+      sequence: (sendEnd - sendLength) >>> 0,
+      sent: sendQueue.subarray(0, sentLength),
+      unsent: sendQueue.subarray(sentLength),
+    },
+    receive: {
+      sequence: (receiveEnd - receiveLength - putBack.length) >>> 0,
+      queue: concatenate(putBack, receiveQueue),
+    },
+  }
+}
+
+function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
+  if (first.length === 0) return second
+  const bytes = new Uint8Array(first.length + second.length)
+  bytes.set(first)
+  bytes.set(second, first.length)
+  return bytes
+}
+
+function refuseLongQueue(name: string, length: number): void {
+  if (length <= MAXIMUM_QUEUE_LENGTH) return
+  throw new UnsupportedConnectionError(
+    'queue-length',
+    `the ${name} queue has ${length} bytes, at most ${MAXIMUM_QUEUE_LENGTH} can be moved: let it drain first`,
+  )
+}
+
+function refuseLinkLocal(flow: FlowKey): void {
+  if (flow.family === 4 || flow.bytes[0] !== 0xfe || ((flow.bytes[1] as number) & 0xc0) !== 0x80) return
+  throw new UnsupportedConnectionError(
+    'link-local',
+    `${flow} has link-local addresses, which mean nothing on another host`,
+  )
+}
+
+const urgentByte = new Uint8Array(1)
+
+function refuseUrgentData(fd: number): void {
+  // EINVAL is the kernel's word for "no urgent data": a byte, or EAGAIN for one that was announced, means there is some.
+  if (Number(libc.recv(fd, urgentByte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT)) < 0 && lastErrno() === EINVAL) return
+  throw new UnsupportedConnectionError(
+    'urgent-data',
+    'the connection has unread urgent data, which cannot be moved: read it first',
+  )
+}

@@ -1,0 +1,35 @@
+import { expect, test } from 'bun:test'
+import { FlowKey } from '@xoffload/core'
+import { emptySegment } from '../src/tcp/segment.ts'
+
+/** RFC 1071: over the pseudo-header and a segment with a right checksum, the ones' complement sum is 0xffff. */
+function onesComplementSum(...parts: Uint8Array[]): number {
+  let sum = 0
+  for (const part of parts) {
+    for (let index = 0; index < part.length; index += 2) {
+      sum += ((part[index] as number) << 8) | (part[index + 1] as number)
+      if (sum > 0xffff) sum -= 0xffff
+    }
+  }
+  return sum
+}
+
+const pseudoHeaderEnd = Uint8Array.of(0, 20, 0, 6)
+
+test('an IPv4 segment has the flow, the sequence number and a right checksum', () => {
+  const flow = FlowKey.of({ address: '192.0.2.1', port: 40000 }, { address: '198.51.100.2', port: 443 })
+  const packet = emptySegment(flow, 0xfedcba98)
+  expect(packet.length).toBe(40)
+  expect([...packet.subarray(12, 20)]).toEqual([192, 0, 2, 1, 198, 51, 100, 2])
+  expect([...packet.subarray(20, 28)]).toEqual([0x9c, 0x40, 0x01, 0xbb, 0xfe, 0xdc, 0xba, 0x98])
+  expect(onesComplementSum(packet.subarray(12, 20), pseudoHeaderEnd, packet.subarray(20))).toBe(0xffff)
+})
+
+test('an IPv6 segment has the flow, its length and a right checksum', () => {
+  const flow = FlowKey.of({ address: '2001:db8::ffff', port: 1 }, { address: '2001:db8::2', port: 65535 })
+  const packet = emptySegment(flow, 1)
+  expect(packet.length).toBe(60)
+  expect([...packet.subarray(0, 8)]).toEqual([0x60, 0, 0, 0, 0, 20, 6, 64])
+  expect(packet.subarray(8, 40)).toEqual(flow.bytes.subarray(0, 32))
+  expect(onesComplementSum(packet.subarray(8, 40), pseudoHeaderEnd, packet.subarray(40))).toBe(0xffff)
+})

@@ -1,0 +1,42 @@
+import type { RequestHead } from '../http/index.ts'
+import type { RequestBody } from './request-body.ts'
+import type { BodyReader } from './stream-sender.ts'
+
+/** One request and its response, while they last. */
+export class Exchange {
+  readonly head: RequestHead
+  readonly #abort = new AbortController()
+  request: Request | undefined
+  /** The request's body as long as it is streamed to the handler. */
+  body: RequestBody | undefined
+  /** The response's body while it is being sent. */
+  reader: BodyReader | undefined
+  /** Whether bytes of the final response have been written. */
+  responding = false
+  /** Whether the client still waits for `100 Continue`. */
+  awaitsContinue: boolean
+  /** Whether the client ended its half of the connection before the body was complete. */
+  truncated = false
+  /** Whether the outcome no longer matters: the client is gone or got an error. */
+  abandoned = false
+
+  constructor(head: RequestHead) {
+    this.head = head
+    this.awaitsContinue = head.expectContinue && head.bodyFraming.kind !== 'none'
+  }
+
+  /** Aborted when the client goes away before the response is complete. */
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** Ends the exchange early: the handler's signal fires, its streams end. */
+  abandon(error: Error): void {
+    if (this.abandoned) return
+    this.abandoned = true
+    this.body?.fail(error)
+    // A producer that fails while it is cancelled has nobody left to tell.
+    this.reader?.cancel(error).catch(() => {})
+    this.#abort.abort(error)
+  }
+}

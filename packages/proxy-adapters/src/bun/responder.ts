@@ -1,0 +1,183 @@
+import { peek, type Socket } from 'bun'
+import type { RequestHead } from '../http/index.ts'
+import { HttpServerError } from './errors.ts'
+import type { Exchange } from './exchange.ts'
+import type { ConnectionHost } from './host.ts'
+import type { ConnectionInfo } from './options.ts'
+import type { Output } from './output.ts'
+import { createRequest } from './request.ts'
+import { type ResponseBody, takeBody } from './response-body.ts'
+import { closingResponse, type ResponseFraming, responseHead } from './response-head.ts'
+import { type BodyRead, type StreamFraming, sendStream } from './stream-sender.ts'
+
+/** What a responder tells its connection. */
+export interface ResponderOwner {
+  /** The response is out. */
+  finished(exchange: Exchange, keepAlive: boolean): void
+  /** Nothing sensible can be sent any more. */
+  broken(): void
+}
+
+const NO_BODY: ResponseFraming = { kind: 'none' }
+const CONTENT_LENGTH = /^[0-9]{1,15}$/
+
+/** Calls the handler for the requests of one connection and sends its responses. */
+export class Responder {
+  readonly #host: ConnectionHost
+  readonly #socket: Socket<unknown>
+  readonly #output: Output
+  readonly #owner: ResponderOwner
+  readonly #info: ConnectionInfo
+
+  constructor(host: ConnectionHost, socket: Socket<unknown>, output: Output, owner: ResponderOwner, info: ConnectionInfo) {
+    this.#host = host
+    this.#socket = socket
+    this.#output = output
+    this.#owner = owner
+    this.#info = info
+  }
+
+  /** Hands the request to the handler and its response to the client. @param body a complete body, if it is not streamed. */
+  run(exchange: Exchange, body: Uint8Array | undefined): void {
+    let request: Request
+    try {
+      request = createRequest(exchange.head, () => this.#origin(), exchange.signal, body ?? exchange.body)
+    } catch {
+      // The only thing that can be wrong here is the URL: a host or port that the URL standard does not know.
+      return this.refuse(exchange, 400)
+    }
+    exchange.request = request
+    let result: unknown
+    try {
+      result = this.#host.fetch(request, this.#info)
+    } catch (error) {
+      return this.#fail(exchange, error)
+    }
+    if (result instanceof Response) return this.#respond(exchange, result)
+    if (result instanceof Promise && peek.status(result) === 'fulfilled') return this.#respond(exchange, peek(result))
+    Promise.resolve(result).then(
+      (response) => this.#respond(exchange, response),
+      (error) => this.#fail(exchange, error),
+    )
+  }
+
+  /** Answers with an error of the server's own; the connection closes after it. */
+  refuse(exchange: Exchange | undefined, status: number): void {
+    if (exchange?.responding) return this.#owner.broken()
+    if (exchange !== undefined) exchange.responding = true
+    this.#output.send(closingResponse(this.#host.prefix, status))
+    if (exchange !== undefined) this.#owner.finished(exchange, false)
+  }
+
+  #respond(exchange: Exchange, response: unknown): void {
+    if (exchange.abandoned) return discard(response)
+    let body: ResponseBody
+    try {
+      body = takeBody(checked(response), this.#socket)
+    } catch (error) {
+      return this.#fail(exchange, error)
+    }
+    this.#send(exchange, response as Response, body)
+  }
+
+  #send(exchange: Exchange, response: Response, body: ResponseBody): void {
+    exchange.responding = true
+    const { head } = exchange
+    const bodiless = response.status === 204 || response.status === 304
+    const framing = bodiless ? NO_BODY : framingOf(response, body, head)
+    const keepAlive = framing.kind !== 'close' && this.#keepsAlive(exchange, response)
+    const contentType = bodiless ? undefined : body.kind === 'bytes' ? body.contentType : fileType(body.file)
+    const { prefix } = this.#host
+    const text = responseHead(response, { prefix, framing, keepAlive, sayKeepAlive: head.version === '1.0', contentType })
+    const silent = bodiless || head.method === 'HEAD'
+    if (body.kind === 'stream' && !silent) {
+      void this.#stream(exchange, text, body, framing as StreamFraming, keepAlive)
+      return
+    }
+    if (body.kind === 'bytes' && !silent) this.#output.send(text, body.bytes)
+    else this.#output.send(text)
+    if (body.kind === 'stream') void body.stream.cancel().catch(() => {})
+    if (!this.#output.blocked) return this.#owner.finished(exchange, keepAlive)
+    void this.#output.drained().then((open) => {
+      if (open) this.#owner.finished(exchange, keepAlive)
+    })
+  }
+
+  async #stream(
+    exchange: Exchange,
+    text: string,
+    body: ResponseBody & { kind: 'stream' },
+    framing: StreamFraming,
+    keepAlive: boolean,
+  ): Promise<void> {
+    const reader = body.stream.getReader()
+    exchange.reader = reader
+    try {
+      let first: BodyRead | Promise<BodyRead> = peek(reader.read())
+      // A file that cannot be read says so at the first read, when the client can still be told.
+      if (body.file !== undefined) {
+        exchange.responding = false
+        first = await first
+        exchange.responding = true
+      }
+      if (await sendStream(this.#output, text, reader, first, framing)) this.#owner.finished(exchange, keepAlive)
+    } catch (error) {
+      reader.cancel(error).catch(() => {})
+      this.#fail(exchange, error)
+    }
+  }
+
+  #fail(exchange: Exchange, error: unknown): void {
+    // An abandoned handler mostly fails with the reason of its own abort signal, or with what a called function made of it.
+    if (exchange.abandoned && (error === exchange.signal.reason || (error instanceof Error && error.name === 'AbortError'))) return
+    const response = this.#host.report(error, exchange.request)
+    if (exchange.abandoned) return
+    if (exchange.responding) return this.#owner.broken()
+    try {
+      this.#send(exchange, response, takeBody(checked(response), this.#socket))
+    } catch {
+      // What `onError` returned cannot be sent either.
+      this.refuse(exchange, 500)
+    }
+  }
+
+  #keepsAlive(exchange: Exchange, response: Response): boolean {
+    // A client that still waits for 100 may or may not send its body now: the next request's start would be a guess.
+    if (!exchange.head.keepAlive || this.#host.stopping || exchange.awaitsContinue || exchange.truncated) return false
+    const { headers } = response
+    return headers.count === 0 || headers.get('connection')?.toLowerCase() !== 'close'
+  }
+
+  #origin(): string {
+    const { localAddress, localPort } = this.#socket
+    return `http://${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`
+  }
+}
+
+/** @throws HttpServerError when the handler returned something that cannot be sent. */
+function checked(response: unknown): Response {
+  if (!(response instanceof Response)) throw new HttpServerError('the fetch handler must return a Response')
+  if (response.status < 200) throw new HttpServerError(`a response of status ${response.status} cannot be sent`)
+  return response
+}
+
+function discard(response: unknown): void {
+  if (response instanceof Response && !response.bodyUsed) void response.body?.cancel().catch(() => {})
+}
+
+function framingOf(response: Response, body: ResponseBody, head: RequestHead): ResponseFraming {
+  const declared = response.headers.count > 0 ? response.headers.get('content-length') : null
+  const length = declared !== null && CONTENT_LENGTH.test(declared) ? Number(declared) : undefined
+  if (body.kind === 'bytes') {
+    // A response to HEAD may declare the length that GET would have.
+    const contentLength = head.method === 'HEAD' && body.bytes.length === 0 && length !== undefined ? length : body.bytes.length
+    return { kind: 'length', contentLength }
+  }
+  if (body.file !== undefined && Number.isFinite(body.file.size)) return { kind: 'length', contentLength: body.file.size }
+  if (length !== undefined) return { kind: 'length', contentLength: length }
+  return { kind: head.version === '1.1' ? 'chunked' : 'close' }
+}
+
+function fileType(file: Blob | undefined): string | undefined {
+  return file === undefined || file.type === '' ? undefined : file.type
+}

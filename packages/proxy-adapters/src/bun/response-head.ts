@@ -1,0 +1,86 @@
+import { STATUS_CODES } from 'node:http'
+
+/** How the end of a response is marked (RFC 9112 6.3). `none` is for statuses that never have a body. */
+export type ResponseFraming =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly contentLength: number }
+  | { readonly kind: 'chunked' }
+  | { readonly kind: 'close' }
+
+/** A text that may stand in a status line: `Response` does not check its `statusText`. */
+const REASON_PHRASE = /^[\t\x20-\x7e\x80-\xff]+$/
+
+/** The parts of a response head that are the same for a second. */
+export class HeadPrefix {
+  date = ''
+  ok = ''
+
+  constructor() {
+    this.refresh()
+  }
+
+  /** Called once a second while connections are open. */
+  refresh(): void {
+    this.date = `Date: ${new Date().toUTCString()}\r\n`
+    this.ok = `HTTP/1.1 200 OK\r\n${this.date}`
+  }
+}
+
+/** What the head says besides the handler's own status and headers. */
+export interface HeadContext {
+  readonly prefix: HeadPrefix
+  readonly framing: ResponseFraming
+  readonly keepAlive: boolean
+  /** Whether the request was HTTP/1.0, in which keeping a connection must be said. */
+  readonly sayKeepAlive: boolean
+  /** The content type when the handler gave none. */
+  readonly contentType: string | undefined
+}
+
+/** The whole response head as Latin-1 text. Framing and connection are the server's business, whatever the handler's headers say. */
+export function responseHead(response: Response, context: HeadContext): string {
+  const { prefix, framing } = context
+  const headers = response.headers
+  let fields = ''
+  let typed = context.contentType === undefined
+  let dated = false
+  if (headers.count > 0) {
+    headers.forEach((value, name) => {
+      if (isServersOwn(name)) return
+      if (name === 'date') dated = true
+      else if (name === 'content-type') typed = true
+      fields += `${name}: ${value}\r\n`
+    })
+  }
+  if (!typed) fields += `Content-Type: ${context.contentType}\r\n`
+  if (framing.kind === 'length') fields += `Content-Length: ${framing.contentLength}\r\n`
+  else if (framing.kind === 'chunked') fields += 'Transfer-Encoding: chunked\r\n'
+  if (!context.keepAlive) fields += 'Connection: close\r\n'
+  else if (context.sayKeepAlive) fields += 'Connection: keep-alive\r\n'
+  return `${start(response, prefix, dated)}${fields}\r\n`
+}
+
+function start(response: Response, prefix: HeadPrefix, dated: boolean): string {
+  const { status, statusText } = response
+  if (status === 200 && statusText === '' && !dated) return prefix.ok
+  const reason = REASON_PHRASE.test(statusText) ? statusText : (STATUS_CODES[status] ?? '')
+  return `HTTP/1.1 ${status} ${reason}\r\n${dated ? '' : prefix.date}`
+}
+
+function isServersOwn(name: string): boolean {
+  switch (name.length) {
+    case 10:
+      return name === 'connection' || name === 'keep-alive'
+    case 14:
+      return name === 'content-length'
+    case 17:
+      return name === 'transfer-encoding'
+    default:
+      return false
+  }
+}
+
+/** A complete response of the server's own, after which it closes the connection. */
+export function closingResponse(prefix: HeadPrefix, status: number): string {
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${prefix.date}Content-Length: 0\r\nConnection: close\r\n\r\n`
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * The programs of TcRedirector:
+ * xo_ingress and xo_egress on the device, xo_release on the TAP that held packets go through.
+ *
+ * No header above Ethernet is ever changed, so checksums (partial ones too), GSO and segment sizes stay right.
+ */
+#include <linux/pkt_cls.h>
+#include "flow.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1048576);
+	__type(key, struct xo_flow);
+	__type(value, struct xo_rule);
+} xo_flows_v1 SEC(".maps");
+
+struct xo_config {
+	__u32 device;
+	__u32 tap;
+	/* Not used here: what user space has to remember across a crash. */
+	__u32 flags;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xo_config);
+} xo_config_v1 SEC(".maps");
+
+struct xo_statistics {
+	__u64 held_ingress;
+	__u64 held_egress;
+	__u64 dropped_resets;
+	__u64 dropped_egress;
+	__u64 released_ingress;
+	__u64 released_egress;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct xo_statistics);
+} xo_stats_v1 SEC(".maps");
+
+#define XO_COUNT(field)                                                                                                          \
+	do {                                                                                                                     \
+		__u32 zero = 0;                                                                                                  \
+		struct xo_statistics *statistics = bpf_map_lookup_elem(&xo_stats_v1, &zero);                                     \
+		if (statistics)                                                                                                  \
+			__sync_fetch_and_add(&statistics->field, 1);                                                             \
+	} while (0)
+
+static __always_inline int xo_rule_is_of(const struct xo_rule *rule, const struct xo_flow *flow)
+{
+	return rule->check_client == flow->client[3] && rule->check_ports == *(const __be32 *)&flow->client_port;
+}
+
+/* To the TAP, where user space stores it. A missing TAP (its process has died) drops the packet, which is what a lock must do. */
+static __always_inline int xo_hold(void)
+{
+	__u32 zero = 0;
+	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v1, &zero);
+
+	if (!config || !config->tap)
+		return TC_ACT_SHOT;
+	return bpf_redirect(config->tap, 0);
+}
+
+SEC("tc")
+int xo_ingress(struct __sk_buff *skb)
+{
+	__u32 segments = 1, bytes = skb->len + (skb->vlan_present ? VLAN_HEADER_LENGTH : 0);
+	__u8 action = 0, flags = 0;
+	__u8 addresses[2 * ETH_ALEN];
+	struct xo_packet packet;
+	struct xo_rule *rule;
+	__u64 now;
+
+	/* Frames for another host's MAC, seen in promiscuous mode or flooded by a switch, are nobody's business here. */
+	if (skb->pkt_type != 0 /* PACKET_HOST */)
+		return TC_ACT_UNSPEC;
+	if (xo_parse_skb(skb, &packet, 0) != XO_TCP)
+		return TC_ACT_UNSPEC;
+	rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+	if (!rule)
+		return TC_ACT_UNSPEC;
+
+	if (skb->gso_size && skb->len > packet.headers) {
+		segments = (skb->len - packet.headers + skb->gso_size - 1) / skb->gso_size;
+		bytes += (segments - 1) * (bytes - skb->len + packet.headers);
+	}
+	now = bpf_ktime_get_ns();
+#pragma unroll
+	for (int attempt = 0; attempt < 2; attempt++) {
+		bpf_spin_lock(&rule->lock);
+		if (xo_rule_is_of(rule, &packet.flow)) {
+			action = rule->action;
+			flags = rule->flags;
+			__builtin_memcpy(addresses, rule->mac, ETH_ALEN);
+			rule->packets += segments;
+			rule->bytes += bytes;
+			rule->last_seen = now;
+		}
+		bpf_spin_unlock(&rule->lock);
+		if (action)
+			break;
+		rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+		if (!rule)
+			return TC_ACT_UNSPEC;
+	}
+
+	if (action == XO_HOLD) {
+		XO_COUNT(held_ingress);
+		return xo_hold();
+	}
+	if (action != XO_STEER)
+		return TC_ACT_UNSPEC;
+	if ((flags & XO_FLAG_ENDED) && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		bpf_map_delete_elem(&xo_flows_v1, &packet.flow);
+		return TC_ACT_UNSPEC;
+	}
+	/* PACKET_HOST: the destination is this device's own address, and becomes the source. A store by helper makes the headers
+	 * private only here; direct writes would make the kernel copy the headers of every cloned packet that passes. */
+	if (bpf_skb_load_bytes(skb, 0, addresses + ETH_ALEN, ETH_ALEN) || bpf_skb_store_bytes(skb, 0, addresses, sizeof(addresses), 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+SEC("tc")
+int xo_egress(struct __sk_buff *skb)
+{
+	struct xo_packet packet;
+	struct xo_rule *rule;
+	__u8 action = 0, first;
+
+	/* Not made by this host's stack: steered by xo_ingress, released by xo_release, or forwarded between other hosts. */
+	if (skb->ingress_ifindex)
+		return TC_ACT_UNSPEC;
+	if (xo_parse_skb(skb, &packet, 1) != XO_TCP)
+		return TC_ACT_UNSPEC;
+	rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+	if (!rule)
+		return TC_ACT_UNSPEC;
+
+#pragma unroll
+	for (int attempt = 0; attempt < 2; attempt++) {
+		bpf_spin_lock(&rule->lock);
+		if (xo_rule_is_of(rule, &packet.flow)) {
+			action = rule->action;
+			rule->egress_packets += 1;
+		}
+		bpf_spin_unlock(&rule->lock);
+		if (action)
+			break;
+		rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+		if (!rule)
+			return TC_ACT_UNSPEC;
+	}
+
+	if (action == XO_STEER) {
+		XO_COUNT(dropped_egress);
+		return TC_ACT_SHOT;
+	}
+	if (action != XO_HOLD)
+		return TC_ACT_UNSPEC;
+	if (packet.tcp_flags & TCP_RST) {
+		XO_COUNT(dropped_resets);
+		return TC_ACT_SHOT;
+	}
+	/* The group bit of a source address is 0 on every valid frame (IEEE 802.3): here it says which way the frame was going. */
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, &first, 1))
+		return TC_ACT_SHOT;
+	first |= 1;
+	if (bpf_skb_store_bytes(skb, ETH_ALEN, &first, 1, 0))
+		return TC_ACT_SHOT;
+	XO_COUNT(held_egress);
+	return xo_hold();
+}
+
+SEC("tc")
+int xo_release(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v1, &zero);
+	__u8 first;
+
+	if (!config || bpf_skb_load_bytes(skb, ETH_ALEN, &first, 1))
+		return TC_ACT_SHOT;
+	if (first & 1) {
+		first &= ~1;
+		if (bpf_skb_store_bytes(skb, ETH_ALEN, &first, 1, 0))
+			return TC_ACT_SHOT;
+		XO_COUNT(released_egress);
+		return bpf_redirect(config->device, 0);
+	}
+	XO_COUNT(released_ingress);
+	/* It meets xo_ingress again and takes the rule of now. */
+	return bpf_redirect(config->device, BPF_F_INGRESS);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

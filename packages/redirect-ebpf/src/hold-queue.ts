@@ -1,0 +1,136 @@
+import { LinuxError, type Tap } from '@xoffload/linux'
+import { heldFrameFlow } from './held-frame.ts'
+
+/** What has become of held frames. */
+export interface HoldStatistics {
+  /** Frames stored now, and their bytes. */
+  readonly heldFrames: number
+  readonly heldBytes: number
+  /** Frames that were discarded because the store was full. */
+  readonly overflowedFrames: number
+  /** Frames that the kernel did not take back: the device is down, or out of memory. */
+  readonly lostFrames: number
+}
+
+/** How many frames the TAP keeps until they are read. */
+export const TAP_QUEUE_LENGTH = 8192
+/** How often the TAP is emptied while a flow is held. Its queue must not overflow in between. */
+const DRAIN_INTERVAL_MILLISECONDS = 2
+/** How long the TAP is still watched after the last hold: a packet may be on its way to it on another CPU. */
+const LATE_FRAMES_MILLISECONDS = 200
+
+/**
+ * The packets of held flows, in order of arrival per flow. The tc programs send them to a TAP device; this reads them from there,
+ * and writes them back once their flow is no longer held.
+ *
+ * A frame that arrives for a flow that is not held (any more) is written back at once: whatever the program saw a moment ago, the
+ * rule of now decides. So nothing stays behind when a rule is replaced while a packet is between the program and the TAP.
+ */
+export class HoldQueue {
+  readonly #tap: Tap
+  readonly #maximumBytes: number
+  readonly #flows = new Map<string, Uint8Array[]>()
+  #timer: ReturnType<typeof setInterval> | undefined
+  #emptyTicks = 0
+  #frames = 0
+  #bytes = 0
+  #overflowed = 0
+  #lost = 0
+
+  constructor(tap: Tap, maximumBytes: number) {
+    this.#tap = tap
+    this.#maximumBytes = maximumBytes
+  }
+
+  get statistics(): HoldStatistics {
+    return { heldFrames: this.#frames, heldBytes: this.#bytes, overflowedFrames: this.#overflowed, lostFrames: this.#lost }
+  }
+
+  /** The number of flows that are held. */
+  get size(): number {
+    return this.#flows.size
+  }
+
+  flows(): string[] {
+    return [...this.#flows.keys()]
+  }
+
+  has(flow: string): boolean {
+    return this.#flows.has(flow)
+  }
+
+  /** To be called before the flow's rule says `hold`. What the flow has stored stays. */
+  hold(flow: string): void {
+    if (!this.#flows.has(flow)) this.#flows.set(flow, [])
+    this.#emptyTicks = 0
+    if (this.#timer !== undefined) return
+    this.#timer = setInterval(() => this.#tick(), DRAIN_INTERVAL_MILLISECONDS)
+    this.#timer.unref()
+  }
+
+  /** To be called after the flow's rule has stopped to say `hold`: gives its frames back to the kernel. */
+  release(flow: string): void {
+    const frames = this.#flows.get(flow)
+    if (frames === undefined) return
+    // First what is still in the TAP: it belongs behind what is stored.
+    this.drain()
+    this.#flows.delete(flow)
+    for (const frame of frames) {
+      this.#frames -= 1
+      this.#bytes -= frame.length
+      this.#writeBack(frame)
+    }
+  }
+
+  /** Reads everything that is in the TAP now. */
+  drain(): void {
+    // Under a flood the TAP is never empty: stop at what it can have held at the start.
+    for (let count = 0; count < TAP_QUEUE_LENGTH; count++) {
+      const frame = this.#tap.read()
+      if (frame === undefined) return
+      const flow = heldFrameFlow(frame)
+      if (flow === undefined) continue
+      const frames = this.#flows.get(flow)
+      if (frames === undefined) this.#writeBack(frame)
+      else this.#store(frames, frame)
+    }
+  }
+
+  /** Stops the timer and forgets all frames. The TAP stays open. */
+  close(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#flows.clear()
+    this.#frames = 0
+    this.#bytes = 0
+  }
+
+  #store(frames: Uint8Array[], frame: Uint8Array): void {
+    if (this.#bytes + frame.length > this.#maximumBytes) {
+      this.#overflowed += 1
+      return
+    }
+    frames.push(frame)
+    this.#frames += 1
+    this.#bytes += frame.length
+  }
+
+  #writeBack(frame: Uint8Array): void {
+    try {
+      this.#tap.write(frame)
+    } catch (error) {
+      // One packet is lost, as on any link: the connection recovers, and the other frames must still go out.
+      if (!(error instanceof LinuxError)) throw error
+      this.#lost += 1
+    }
+  }
+
+  #tick(): void {
+    this.drain()
+    if (this.#flows.size > 0) return
+    this.#emptyTicks += 1
+    if (this.#emptyTicks * DRAIN_INTERVAL_MILLISECONDS < LATE_FRAMES_MILLISECONDS) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}

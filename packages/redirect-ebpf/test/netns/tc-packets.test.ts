@@ -1,0 +1,181 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { type Endpoint, FlowKey, MacAddress, type Rule } from '@xoffload/core'
+import { type Tap, VIRTIO_NET_HEADER_LENGTH } from '@xoffload/linux'
+import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { ACK, FIN, RST, SYN, type TcpFrame, tcpFrame, withoutVirtioHeader } from './frames.ts'
+import { SERVICE_IPV4, SERVICE_IPV6, snmp, TestNetwork, until } from './network.ts'
+
+// Two hosts whose every frame is written and read by the test: a client, and a target of steering.
+const CLIENT = MacAddress.parse('02:00:00:00:00:11')
+const TARGET = MacAddress.parse('02:00:00:00:00:22')
+
+let network: TestNetwork
+let client: Tap
+let target: Tap
+let redirector: TcRedirector
+
+beforeAll(() => {
+  network = new TestNetwork()
+  client = network.addRawPort('client')
+  target = network.addRawPort('target')
+})
+
+afterAll(() => {
+  client.close()
+  target.close()
+  network[Symbol.dispose]()
+})
+
+beforeEach(async () => {
+  while (target.read() !== undefined) {}
+  redirector = new TcRedirector({ device: 'eth0' })
+  await network.gateway.inside(() => redirector.open())
+})
+
+afterEach(() => network.gateway.inside(() => redirector.close()))
+
+const families: [string, Endpoint, Endpoint][] = [
+  ['IPv4', { address: '10.77.0.77', port: 40000 }, { address: SERVICE_IPV4, port: 81 }],
+  ['IPv6', { address: 'fd77::77', port: 40000 }, { address: SERVICE_IPV6, port: 81 }],
+]
+
+/** The next frame for the target, as it is on the wire; what the switch floods (neighbour discovery) is passed over. */
+async function steeredFrame(): Promise<Uint8Array> {
+  let found: Uint8Array | undefined
+  await until('a frame for the target', () => {
+    let frame = target.read()
+    while (frame !== undefined && !TARGET.equals(MacAddress.from(withoutVirtioHeader(frame).subarray(0, 6)))) frame = target.read()
+    found = frame
+    return frame !== undefined
+  })
+  return withoutVirtioHeader(found as Uint8Array)
+}
+
+function steer(flow: FlowKey): Rule {
+  return { action: 'steer', flow, target: { mode: 'l2', mac: TARGET } }
+}
+
+describe.each(families)('%s frames', (_name, from, to) => {
+  const flow = FlowKey.of(from, to)
+  const base = (): TcpFrame => ({ source: CLIENT, destination: network.gateway.mac, from, to, payload: Buffer.from('hello') })
+  const steered = (frame: TcpFrame) => withoutVirtioHeader(tcpFrame({ ...frame, source: network.gateway.mac, destination: TARGET }))
+
+  test.each([[[]], [[5]], [[5, 6]]])('with VLAN tags %p are steered with nothing but their MAC addresses changed', async (vlans) => {
+    await redirector.put(steer(flow))
+    const frame = { ...base(), vlans }
+    client.write(tcpFrame(frame))
+    expect(await steeredFrame()).toEqual(steered(frame))
+    const counters = await redirector.counters(flow)
+    const bytes = BigInt(tcpFrame(frame).length - VIRTIO_NET_HEADER_LENGTH)
+    expect(counters).toMatchObject({ packets: 1n, bytes, egressPackets: 0n })
+    expect(counters?.lastSeen).toBeGreaterThan(0n)
+  })
+
+  test.each([[[]], [[5]], [[5, 6]]])('with VLAN tags %p are held, and steered unchanged when the rule is replaced', async (vlans) => {
+    await redirector.put({ action: 'hold', flow })
+    const frames = ['one', 'two', 'three'].map((text) => ({ ...base(), vlans, payload: Buffer.from(text) }))
+    for (const frame of frames) client.write(tcpFrame(frame))
+    await until('three frames are held', () => redirector.statistics().heldFrames === 3)
+    expect((await redirector.counters(flow))?.packets).toBe(3n)
+    await redirector.put(steer(flow))
+    for (const frame of frames) expect(await steeredFrame()).toEqual(steered(frame))
+    expect((await redirector.counters(flow))?.packets).toBe(3n)
+    expect(redirector.statistics()).toMatchObject({ heldFrames: 0, heldBytes: 0, overflowedFrames: 0, lostFrames: 0 })
+  })
+
+  test('without a rule reach the stack', async () => {
+    const before = snmp(network.gateway, 'Tcp', 'OutRsts')
+    client.write(tcpFrame(base()))
+    await until('the stack answers with RST', () => snmp(network.gateway, 'Tcp', 'OutRsts') === before + 1)
+  })
+
+  test('are left alone when they are for the MAC address of another host', async () => {
+    await redirector.put(steer(flow))
+    client.write(tcpFrame({ ...base(), destination: MacAddress.parse('02:00:00:00:00:99') }))
+    client.write(tcpFrame({ ...base(), flags: ACK | FIN }))
+    // The second frame is steered, so the first, which was flooded to the gateway before it, was not.
+    expect(await steeredFrame()).toEqual(steered({ ...base(), flags: ACK | FIN }))
+    expect((await redirector.counters(flow))?.packets).toBe(1n)
+  })
+
+  test('of a flow that has ended: a SYN deletes the rule and reaches the stack, other frames do not', async () => {
+    await redirector.put({ ...steer(flow), ended: true } as Rule)
+    const before = snmp(network.gateway, 'Tcp', 'OutRsts')
+    for (const flags of [ACK, FIN | ACK, SYN | ACK, RST]) {
+      client.write(tcpFrame({ ...base(), flags }))
+      expect(await steeredFrame()).toEqual(steered({ ...base(), flags }))
+    }
+    expect(snmp(network.gateway, 'Tcp', 'OutRsts')).toBe(before)
+    client.write(tcpFrame({ ...base(), flags: SYN }))
+    await until('the stack answers the SYN', () => snmp(network.gateway, 'Tcp', 'OutRsts') === before + 1)
+    expect(await redirector.counters(flow)).toBeUndefined()
+    expect(await redirector.remove(flow)).toBe(false)
+  })
+
+  test('a SYN of a flow that has not ended is steered', async () => {
+    await redirector.put(steer(flow))
+    client.write(tcpFrame({ ...base(), flags: SYN }))
+    expect(await steeredFrame()).toEqual(steered({ ...base(), flags: SYN }))
+    expect(await redirector.counters(flow)).toBeDefined()
+  })
+})
+
+describe('IPv4 frames that a parser may get wrong', () => {
+  const [, from, to] = families[0] as [string, Endpoint, Endpoint]
+  const flow = FlowKey.of(from, to)
+  const base = (): TcpFrame => ({ source: CLIENT, destination: network.gateway.mac, from, to })
+
+  test.each(['hold', 'steer'])('with IP options are left alone under %s', async (action) => {
+    await redirector.put(action === 'hold' ? { action, flow } : steer(flow))
+    const before = snmp(network.gateway, 'Tcp', 'InSegs')
+    client.write(tcpFrame({ ...base(), ipOptions: true }))
+    await until('the stack gets it', () => snmp(network.gateway, 'Tcp', 'InSegs') === before + 1)
+    expect((await redirector.counters(flow))?.packets).toBe(0n)
+  })
+
+  test.each([
+    ['first', 0x2000],
+    ['middle', 0x2008],
+    ['last', 0x0008],
+  ])('that are the %s fragment are left alone', async (_which, fragment) => {
+    await redirector.put(steer(flow))
+    const before = snmp(network.gateway, 'Ip', 'ReasmReqds')
+    client.write(tcpFrame({ ...base(), fragment, payload: new Uint8Array(44) }))
+    await until('the stack gets it', () => snmp(network.gateway, 'Ip', 'ReasmReqds') === before + 1)
+    expect((await redirector.counters(flow))?.packets).toBe(0n)
+  })
+})
+
+describe('the store of held frames', () => {
+  const [, from, to] = families[0] as [string, Endpoint, Endpoint]
+
+  test('is bounded: what comes on top is discarded and counted, what is stored is delivered', async () => {
+    const small = new TcRedirector({ device: 'eth0', priority: 50, maximumHeldBytes: 3000 })
+    await network.gateway.inside(() => small.open())
+    try {
+      const flow = FlowKey.of(from, to)
+      await small.put({ action: 'hold', flow })
+      const frame = { source: CLIENT, destination: network.gateway.mac, from, to, payload: new Uint8Array(900) }
+      for (let index = 0; index < 10; index++) client.write(tcpFrame(frame))
+      await until('ten frames have arrived', () => small.statistics().heldIngress === 10n)
+      await until('they are sorted', () => small.statistics().overflowedFrames === 7)
+      expect(small.statistics().heldFrames).toBe(3)
+      await small.put(steer(flow))
+      expect((await small.counters(flow))?.packets).toBe(3n)
+    } finally {
+      await network.gateway.inside(() => small.close())
+    }
+  })
+
+  test('keeps the frames of a flow that stays held when another is released', async () => {
+    const flows = [40001, 40002].map((port) => FlowKey.of({ ...from, port }, to))
+    const frameOf = (flow: FlowKey) => ({ source: CLIENT, destination: network.gateway.mac, from: flow.client, to: flow.service })
+    for (const flow of flows) await redirector.put({ action: 'hold', flow })
+    for (const flow of [...flows, ...flows]) client.write(tcpFrame(frameOf(flow)))
+    await until('four frames are held', () => redirector.statistics().heldFrames === 4)
+    await redirector.put(steer(flows[0] as FlowKey))
+    expect(redirector.statistics().heldFrames).toBe(2)
+    await redirector.put(steer(flows[1] as FlowKey))
+    for (const flow of flows) expect((await redirector.counters(flow))?.packets).toBe(2n)
+  })
+})

@@ -1,0 +1,83 @@
+import { join } from 'node:path'
+import { TestbedError } from '../errors.ts'
+import type { Host } from '../host.ts'
+import type { HostProcess } from '../host-process.ts'
+import { formatEndpoint, nginxProxy } from '../peers/nginx.ts'
+import { Testbed } from '../testbed.ts'
+import { Configuration, ports } from './configuration.ts'
+import { HandoffLog } from './handoff-log.ts'
+
+/** The cases that are compared, as the figures name them. */
+export const caseNames = ['nginx-proxy', 'xoffload', 'direct'] as const
+export type CaseName = (typeof caseNames)[number]
+
+/** One way from the client to the servers. */
+export interface Case {
+  readonly name: CaseName
+  /** `http://address:port`. */
+  readonly origin: string
+  /** The program in the gateway's place, which the direct way does not have. */
+  readonly gateway?: HostProcess
+}
+
+/** The hosts of the demo with everything running. */
+export interface Installation {
+  readonly testbed: Testbed
+  readonly client: Host
+  readonly cases: readonly Case[]
+  readonly handoffs: HandoffLog
+}
+
+/**
+ * nginx has a host of its own with the same place in the network as the gateway: otherwise each of its packets would pass the
+ * gateway's BPF programs, and it would look slower than it is.
+ */
+const hostNames = ['client', 'gateway', 'proxy', 'server1', 'server2', 'server3', 'server4']
+
+const command = join(import.meta.dir, '../../../packages/cli/src/bin.ts')
+
+/** Builds the testbed of the demo. */
+export function createTestbed(): Promise<Testbed> {
+  return Testbed.create({ hosts: hostNames, service: { host: 'gateway' } })
+}
+
+/** Starts the four servers, the gateway and nginx, and waits until each is ready. */
+export async function install(testbed: Testbed): Promise<Installation> {
+  const { service } = testbed
+  if (service === undefined) throw new TestbedError('The demo needs a testbed with a service address')
+  const gatewayHost = testbed.host('gateway')
+  const servers = testbed.hosts.filter((host) => host.name.startsWith('server'))
+  const configuration = await Configuration.create(gatewayHost, servers, service)
+  await Promise.all(servers.map((server) => startServer(server, configuration)))
+  const upstreams = servers.map((server) => ({ address: server.ipv4, port: ports.application }))
+  const proxyEndpoint = { address: testbed.host('proxy').ipv4, port: ports.proxy }
+  const [gateway, proxy] = await Promise.all([
+    startGateway(gatewayHost, servers, configuration),
+    nginxProxy(testbed.host('proxy'), { listen: [proxyEndpoint], upstreams }),
+  ])
+  const cases: Case[] = [
+    { name: 'nginx-proxy', origin: originOf(proxyEndpoint.address, proxyEndpoint.port), gateway: proxy },
+    { name: 'xoffload', origin: originOf(service.ipv4, ports.service), gateway },
+    { name: 'direct', origin: originOf(testbed.host('server1').ipv4, ports.application) },
+  ]
+  return { testbed, client: testbed.host('client'), cases, handoffs: new HandoffLog(gateway) }
+}
+
+async function startServer(host: Host, configuration: Configuration): Promise<void> {
+  const file = await configuration.serverFile(host)
+  const agent = host.spawn([process.execPath, command, 'server', '-c', file], {
+    env: { XOFFLOAD_SERVED_BY: host.name },
+  })
+  await agent.line(/"event":"ready"/)
+}
+
+async function startGateway(host: Host, servers: readonly Host[], configuration: Configuration): Promise<HostProcess> {
+  const gateway = host.spawn([process.execPath, command, 'gateway', '-c', await configuration.gatewayFile()])
+  await gateway.line(/"event":"ready"/)
+  for (const { name } of servers) await gateway.line(new RegExp(`"event":"server-up".*"server":"${name}"`))
+  return gateway
+}
+
+function originOf(address: string, port: number): string {
+  return `http://${formatEndpoint({ address, port })}`
+}

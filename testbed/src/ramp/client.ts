@@ -1,0 +1,107 @@
+/**
+ * The client of a ramp run, a program of its own: opens connections one after another with a fixed number at once, streams the
+ * ramp in both directions, and prints one JSON line with what it saw.
+ *
+ *     bun client.ts ADDRESS PORT CONNECTIONS CONCURRENCY
+ */
+import { encodePlan, PLAN_LENGTH, type RampPlan } from './plan.ts'
+import { RampReader, RampWriter } from './stream.ts'
+
+/** What the client saw of a whole run. */
+export interface RampReport {
+  readonly completed: number
+  readonly failures: readonly string[]
+  /** Longest time without progress of each connection, milliseconds, ascending. */
+  readonly stalls: readonly number[]
+  readonly bytes: number
+  readonly seconds: number
+}
+
+const [address = '', port = '', total = '', concurrency = ''] = process.argv.slice(2)
+const stalls: number[] = []
+const failures: string[] = []
+let bytes = 0
+let opened = 0
+let finished = 0
+const startedAt = performance.now()
+
+/** A third of the connections upload all the time, the others in two parts, before and after the move. */
+function planOf(index: number): RampPlan {
+  const download = 192 * 1024 + ((index * 7919) % (128 * 1024))
+  const upload = index % 3 === 0 ? 256 * 1024 : 16 * 1024
+  return { download, upload, moveAt: Math.floor(download / 3) + ((index * 104729) % Math.floor(download / 3)) }
+}
+
+function open(): void {
+  const index = opened++
+  const plan = planOf(index)
+  const continuous = index % 3 === 0
+  const reader = new RampReader()
+  let writer: RampWriter | undefined
+  let planSent = 0
+  let progressAt = 0
+  let longest = 0
+  let over = false
+
+  const limit = () => (continuous || reader.position > plan.moveAt ? plan.upload : plan.upload / 2)
+  const progress = () => {
+    const now = performance.now()
+    if (progressAt !== 0 && now - progressAt > longest) longest = now - progressAt
+    progressAt = now
+  }
+  const finish = (failure?: string) => {
+    if (over) return
+    over = true
+    finished++
+    if (failure === undefined) stalls.push(longest)
+    else failures.push(`connection ${index} (${JSON.stringify(plan)}), ${reader.position} received, ${writer?.position} sent: ${failure}`)
+    if (opened < Number(total)) open()
+    else if (finished === Number(total)) report()
+  }
+  const send = (socket: import('bun').Socket<unknown>) => {
+    if (planSent < PLAN_LENGTH) planSent += Math.max(socket.write(encodePlan(plan).subarray(planSent)), 0)
+    if (planSent < PLAN_LENGTH) return
+    writer ??= new RampWriter(socket)
+    writer.writeUpTo(limit())
+  }
+  Bun.connect({
+    hostname: address,
+    port: Number(port),
+    allowHalfOpen: true,
+    socket: {
+      open: send,
+      drain: send,
+      data(socket, chunk) {
+        progress()
+        bytes += chunk.length
+        try {
+          reader.take(chunk)
+        } catch (error) {
+          finish(String(error))
+          socket.terminate()
+          return
+        }
+        if (writer !== undefined && writer.position < limit()) send(socket)
+      },
+      end(socket) {
+        progress()
+        const whole = reader.position === plan.download && writer?.position === plan.upload
+        finish(whole ? undefined : 'the connection ended early')
+        socket.end()
+      },
+      close: (_socket, error) => finish(`closed ${error ?? ''}`),
+      error: (_socket, error) => finish(String(error)),
+      connectError: (_socket, error) => finish(String(error)),
+    },
+  }).catch((error) => finish(String(error)))
+}
+
+function report(): void {
+  stalls.sort((a, b) => a - b)
+  const seconds = (performance.now() - startedAt) / 1000
+  const result: RampReport = { completed: stalls.length, failures: failures.slice(0, 20), stalls, bytes, seconds }
+  console.log(JSON.stringify(result))
+  process.exit(failures.length === 0 ? 0 : 1)
+}
+
+for (let index = 0; index < Math.min(Number(concurrency), Number(total)); index++) open()

@@ -1,0 +1,156 @@
+/**
+ * The gateway of a ramp run, a program of its own: begins to serve each connection itself and hands it over in mid-stream.
+ *
+ *     bun origin.ts GATEWAY-CONFIG
+ *
+ * Prints `{"event":"ready"}` when every server is connected, and at SIGTERM one line with what it saw.
+ */
+import { HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
+import { flowOf, Rtnetlink } from '@xoffload/linux'
+import { TcRedirector } from '@xoffload/redirect-ebpf'
+import type { Socket } from 'bun'
+import { type ControlChannel, ControlConnector, helloOf, loadConfig, readCredentials, SocketOrigin, systemClock } from 'xoffload'
+import { encodeProgress, RampConnection } from './connection.ts'
+import { decodePlan, PLAN_LENGTH } from './plan.ts'
+
+/** What the origin saw of a whole run. */
+export interface OriginReport {
+  readonly handedOff: number
+  readonly failures: readonly string[]
+  /** Connections with bytes in a queue of their snapshot. */
+  readonly queues: { readonly received: number; readonly sent: number; readonly unsent: number }
+  /** Whole handoffs, microseconds, ascending. */
+  readonly times: readonly number[]
+}
+
+const config = await loadConfig('gateway', process.argv[2] ?? '')
+const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows })
+await redirector.open()
+const origin = new HandoffOrigin({
+  redirector,
+  clock: systemClock,
+  epoch: process.pid,
+  maximumHandoffs: config.limits.handoffs,
+  onError: (error, { flow, step }) => failures.push(`${flow} ${step}: ${error}`),
+})
+const failures: string[] = []
+const times: number[] = []
+const queues = { received: 0, sent: 0, unsent: 0 }
+const destinations: Parameters<HandoffOrigin['handOff']>[1][] = []
+let next = 0
+
+const mac = new Rtnetlink().link(config.device)?.mac
+if (mac === undefined) throw new Error(`no device ${config.device}`)
+await new Promise<void>(async (resolve) => {
+  new ControlConnector({
+    peers: config.servers.map(({ name, control }) => ({ name, endpoint: control })),
+    credentials: await readCredentials(config.control),
+    hello: helloOf({ host: config.name, mac, maximumHandoffs: 0 }),
+    onUp(channel: ControlChannel, hello) {
+      destinations.push({ channel, steer: { mode: 'l2', mac: hello.mac } })
+      if (destinations.length === config.servers.length) resolve()
+    },
+    onMessage(channel, message) {
+      if (message.type === 'ended') void redirector.remove(message.flow)
+      else origin.receive(channel, message)
+    },
+    onDown: (channel, reason) => failures.push(`${channel.host}: ${reason.message}`),
+  })
+})
+
+class OriginConnection {
+  readonly #socket: Socket<OriginConnection>
+  #head: Uint8Array = new Uint8Array()
+  #ramp: RampConnection | undefined
+  #late: Uint8Array[] = []
+  #origin: SocketOrigin | undefined
+
+  constructor(socket: Socket<OriginConnection>) {
+    this.#socket = socket
+  }
+
+  data(chunk: Uint8Array): void {
+    if (this.#origin !== undefined) {
+      this.#late.push(chunk.slice())
+      return
+    }
+    let upload = chunk
+    if (this.#ramp === undefined) {
+      this.#head = Buffer.concat([this.#head, chunk])
+      if (this.#head.length < PLAN_LENGTH) return
+      const plan = decodePlan(this.#head)
+      this.#ramp = new RampConnection(this.#socket, { plan, downloaded: 0, uploaded: 0 }, plan.moveAt)
+      upload = this.#head.subarray(PLAN_LENGTH)
+    }
+    try {
+      this.#ramp.read(upload)
+    } catch (error) {
+      failures.push(String(error))
+      this.#socket.terminate()
+      return
+    }
+    this.drain()
+  }
+
+  drain(): void {
+    if (this.#ramp === undefined || this.#origin !== undefined || !this.#ramp.write()) return
+    this.#socket.pause()
+    const { fd } = this.#socket as unknown as { fd: number }
+    const origin = new SocketOrigin(flowOf(fd), this.#socket, fd, () => Buffer.concat(this.#late))
+    this.#origin = origin
+    void this.#move(origin, this.#ramp)
+  }
+
+  close(): void {
+    this.#origin?.closed()
+  }
+
+  async #move(connection: SocketOrigin, ramp: RampConnection): Promise<void> {
+    const destination = destinations[next++ % destinations.length]
+    if (destination === undefined) throw new Error('no server')
+    const counted = {
+      flow: connection.flow,
+      freeze: () => connection.freeze(),
+      snapshot() {
+        const snapshot = connection.snapshot()
+        if (snapshot.receive.queue.length > 0) queues.received++
+        if (snapshot.send.sent.length > 0) queues.sent++
+        if (snapshot.send.unsent.length > 0) queues.unsent++
+        return snapshot
+      },
+      thaw: () => connection.thaw(),
+      release: () => connection.release(),
+      reset: () => connection.reset(),
+    }
+    this.#report(await origin.handOff(counted, destination, encodeProgress(ramp.progress)), connection)
+  }
+
+  #report(outcome: HandoffOutcome, { flow }: SocketOrigin): void {
+    if (outcome.result === 'handed-off') times.push(outcome.times.total)
+    else failures.push(`${flow}: ${outcome.result} ${JSON.stringify(outcome.failure)}`)
+  }
+}
+
+for (const { address, port } of config.service) {
+  Bun.listen<OriginConnection>({
+    hostname: address,
+    port,
+    allowHalfOpen: true,
+    socket: {
+      open(socket) {
+        socket.data = new OriginConnection(socket)
+      },
+      data: (socket, chunk) => socket.data.data(chunk),
+      drain: (socket) => socket.data.drain(),
+      close: (socket) => socket.data.close(),
+    },
+  })
+}
+console.log(JSON.stringify({ event: 'ready' }))
+await new Promise((resolve) => process.once('SIGTERM', resolve))
+times.sort((a, b) => a - b)
+const report: OriginReport = { handedOff: times.length, failures: failures.slice(0, 20), queues, times }
+console.log(JSON.stringify(report))
+await origin.close()
+await redirector.close()
+process.exit()
