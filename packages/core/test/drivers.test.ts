@@ -543,6 +543,19 @@ describe('closing', () => {
     expect(scene.count('released')).toBe(1)
   })
 
+  test('the gateway between commit and committed waits for the answer, and not for the grace period', async () => {
+    const scene = await withMessage('committed', (one) => {
+      one.cut()
+      return []
+    })
+    const closed = scene.origin.close()
+    expect(scene.count('frozen')).toBe(1)
+    scene.reconnect()
+    await scene.settle()
+    await closed
+    expect([resultOf(scene.outcomes[0]), scene.count('released')]).toEqual(['handed-off', 1])
+  })
+
   test('the server withdraws what is prepared and takes nothing more', async () => {
     const scene = await withMessage('accept', () => [])
     expect(scene.count('restored')).toBe(1)

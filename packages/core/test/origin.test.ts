@@ -282,6 +282,12 @@ describe('origin machine, in every world that can be reached', () => {
     }
   })
 
+  test('a handoff that is committed has not failed, whatever was wanted before', () => {
+    for (const { state } of worlds) {
+      if (state.phase === 'committing' || state.phase === 'grace') expect(state.failure).toBeUndefined()
+    }
+  })
+
   test('the commit is sent again whenever the channel returns, with the same content', () => {
     const committing = worlds.filter((world) => world.state.phase === 'committing')
     expect(committing.length).toBeGreaterThan(0)

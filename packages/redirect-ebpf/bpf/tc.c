@@ -46,6 +46,9 @@ struct {
 	__type(value, struct xo_statistics);
 } xo_stats_v1 SEC(".maps");
 
+/* Marks a packet on its way from the TAP to xo_ingress: it has been held, and is not to be held again. */
+#define XO_RELEASED 0x786f7265
+
 #define XO_COUNT(field)                                                                                                          \
 	do {                                                                                                                     \
 		__u32 zero = 0;                                                                                                  \
@@ -74,12 +77,16 @@ SEC("tc")
 int xo_ingress(struct __sk_buff *skb)
 {
 	__u32 segments = 1, bytes = skb->len + (skb->vlan_present ? VLAN_HEADER_LENGTH : 0);
-	__u8 action = 0, flags = 0;
+	__u8 action = 0, flags = 0, released = 0;
 	__u8 addresses[2 * ETH_ALEN];
 	struct xo_packet packet;
 	struct xo_rule *rule;
 	__u64 now;
 
+	if (skb->mark == XO_RELEASED) {
+		skb->mark = 0;
+		released = 1;
+	}
 	/* Frames for another host's MAC, seen in promiscuous mode or flooded by a switch, are nobody's business here. */
 	if (skb->pkt_type != 0 /* PACKET_HOST */)
 		return TC_ACT_UNSPEC;
@@ -101,9 +108,12 @@ int xo_ingress(struct __sk_buff *skb)
 			action = rule->action;
 			flags = rule->flags;
 			__builtin_memcpy(addresses, rule->mac, ETH_ALEN);
-			rule->packets += segments;
-			rule->bytes += bytes;
-			rule->last_seen = now;
+			/* What was held has been counted then. */
+			if (!released || action != XO_HOLD) {
+				rule->packets += segments;
+				rule->bytes += bytes;
+				rule->last_seen = now;
+			}
 		}
 		bpf_spin_unlock(&rule->lock);
 		if (action)
@@ -113,7 +123,7 @@ int xo_ingress(struct __sk_buff *skb)
 			return TC_ACT_UNSPEC;
 	}
 
-	if (action == XO_HOLD) {
+	if (action == XO_HOLD && !released) {
 		XO_COUNT(held_ingress);
 		return xo_hold();
 	}
@@ -198,7 +208,8 @@ int xo_release(struct __sk_buff *skb)
 		return bpf_redirect(config->device, 0);
 	}
 	XO_COUNT(released_ingress);
-	/* It meets xo_ingress again and takes the rule of now. */
+	/* It meets xo_ingress again: steered if that is the rule now, up to the stack otherwise. */
+	skb->mark = XO_RELEASED;
 	return bpf_redirect(config->device, BPF_F_INGRESS);
 }
 

@@ -1,3 +1,4 @@
+import type { MacAddress } from '@xoffload/core'
 import { VIRTIO_NET_HEADER_LENGTH } from '@xoffload/linux'
 
 const ETHERNET_LENGTH = 14
@@ -26,6 +27,14 @@ export function heldFrameFlow(frame: Uint8Array): string | undefined {
     return identifier(frame, at + 8, 16, at + 40, outgoing)
   }
   return undefined
+}
+
+/** Readdresses a client's frame to the target of its flow; the program on the TAP sends it out. A frame of this host stays as it is. */
+export function steerHeldFrame(frame: Uint8Array, target: MacAddress): void {
+  if (((frame[SOURCE_ADDRESS] ?? 0) & 1) === 1) return
+  frame.copyWithin(SOURCE_ADDRESS, VIRTIO_NET_HEADER_LENGTH, SOURCE_ADDRESS)
+  frame.set(target.bytes, VIRTIO_NET_HEADER_LENGTH)
+  frame[SOURCE_ADDRESS] = (frame[SOURCE_ADDRESS] ?? 0) | 1
 }
 
 const key = new Uint8Array(36)

@@ -1,5 +1,6 @@
+import type { MacAddress } from '@xoffload/core'
 import { LinuxError, type Tap } from '@xoffload/linux'
-import { heldFrameFlow } from './held-frame.ts'
+import { heldFrameFlow, steerHeldFrame } from './held-frame.ts'
 
 /** What has become of held frames. */
 export interface HoldStatistics {
@@ -18,6 +19,11 @@ export const TAP_QUEUE_LENGTH = 8192
 const DRAIN_INTERVAL_MILLISECONDS = 2
 /** How long the TAP is still watched after the last hold: a packet may be on its way to it on another CPU. */
 const LATE_FRAMES_MILLISECONDS = 200
+/**
+ * The most frames to read at a time, a few milliseconds' work. Under a flood the TAP is never empty, and a released packet makes
+ * its receiver ask for more: neither may keep the process from everything else. The rest is read a tick later.
+ */
+const DRAIN_LIMIT = 2048
 
 /**
  * The packets of held flows, in order of arrival per flow. The tc programs send them to a TAP device; this reads them from there,
@@ -68,32 +74,44 @@ export class HoldQueue {
     this.#timer.unref()
   }
 
-  /** To be called after the flow's rule has stopped to say `hold`: gives its frames back to the kernel. */
-  release(flow: string): void {
+  /**
+   * To be called right before the flow's rule stops to say `hold`: gives its frames back to the kernel, those of the client to go
+   * to `steerTo`, or to this host's stack without it. The flow stays held, so what comes meanwhile lines up behind them. Would
+   * they go out after the rule was replaced, newer packets could overtake them, and the client would resend a whole window.
+   */
+  flush(flow: string, steerTo?: MacAddress): void {
     const frames = this.#flows.get(flow)
-    if (frames === undefined) return
-    // First what is still in the TAP: it belongs behind what is stored.
-    this.drain()
-    this.#flows.delete(flow)
-    for (const frame of frames) {
-      this.#frames -= 1
-      this.#bytes -= frame.length
-      this.#writeBack(frame)
+    for (let budget = DRAIN_LIMIT; frames !== undefined && budget > 0; ) {
+      budget -= this.drain(budget)
+      if (frames.length === 0) return
+      for (const frame of this.#take(frames)) {
+        if (steerTo !== undefined) steerHeldFrame(frame, steerTo)
+        this.#writeBack(frame)
+      }
     }
   }
 
-  /** Reads everything that is in the TAP now. */
-  drain(): void {
-    // Under a flood the TAP is never empty: stop at what it can have held at the start.
-    for (let count = 0; count < TAP_QUEUE_LENGTH; count++) {
+  /** To be called after the flow's rule has stopped to say `hold`: what is left of its frames takes the rule of now. */
+  release(flow: string): void {
+    const frames = this.#flows.get(flow)
+    if (frames === undefined) return
+    this.drain()
+    this.#flows.delete(flow)
+    for (const frame of this.#take(frames)) this.#writeBack(frame)
+  }
+
+  /** Reads what is in the TAP, but at most `limit` frames. Returns the number of frames. */
+  drain(limit = DRAIN_LIMIT): number {
+    for (let count = 0; count < limit; count++) {
       const frame = this.#tap.read()
-      if (frame === undefined) return
+      if (frame === undefined) return count
       const flow = heldFrameFlow(frame)
       if (flow === undefined) continue
       const frames = this.#flows.get(flow)
       if (frames === undefined) this.#writeBack(frame)
       else this.#store(frames, frame)
     }
+    return limit
   }
 
   /** Stops the timer and forgets all frames. The TAP stays open. */
@@ -113,6 +131,13 @@ export class HoldQueue {
     frames.push(frame)
     this.#frames += 1
     this.#bytes += frame.length
+  }
+
+  #take(frames: Uint8Array[]): Uint8Array[] {
+    const taken = frames.splice(0)
+    this.#frames -= taken.length
+    for (const frame of taken) this.#bytes -= frame.length
+    return taken
   }
 
   #writeBack(frame: Uint8Array): void {

@@ -115,6 +115,7 @@ export class TcRedirector implements Redirector {
     const { place, object, flows, tap, queue, madeClsact } = attached
     try {
       for (const flow of queue.flows()) {
+        queue.flush(flow)
         flows.delete(bytesOf(flow))
         queue.release(flow)
       }
@@ -138,6 +139,7 @@ export class TcRedirector implements Redirector {
     const value = this.#encoder.encode(rule)
     const wasHeld = queue.size > 0 && queue.has(rule.flow.id)
     if (rule.action === 'hold') queue.hold(rule.flow.id)
+    else if (wasHeld) queue.flush(rule.flow.id, rule.target.mac)
     try {
       flows.update(rule.flow.bytes, value, BPF_F_LOCK)
     } catch (error) {
@@ -151,6 +153,7 @@ export class TcRedirector implements Redirector {
   async remove(flow: FlowKey, options?: OperationOptions): Promise<boolean> {
     options?.signal?.throwIfAborted()
     const { flows, queue } = this.#open()
+    if (queue.size > 0) queue.flush(flow.id)
     let removed: boolean
     try {
       removed = flows.delete(flow.bytes)

@@ -1,17 +1,20 @@
 /** The demo's application: `/bytes/N` answers with N bytes. The same on every server, behind the proxy and behind xoffload. */
 
-/** Bodies are made once for each size, so that making them is no part of what is measured. */
-const bodies = new Map<number, Uint8Array<ArrayBuffer>>()
+/**
+ * Bodies are made once for each size, so that making them is no part of what is measured. Blobs, since a `Response` shares the
+ * memory of a blob and copies that of an array.
+ */
+const bodies = new Map<number, Blob>()
 const maxBodies = 16
 const maxSize = 64 * 1024 * 1024
 
 const servedBy = process.env.XOFFLOAD_SERVED_BY ?? 'unknown'
 
-function body(size: number): Uint8Array<ArrayBuffer> {
+function body(size: number): Blob {
   const kept = bodies.get(size)
   if (kept !== undefined) return kept
   // A ramp whose period is a prime: a lost, repeated or moved block shows, also one of a power of two.
-  const made = new Uint8Array(size).map((_, index) => index % 251)
+  const made = new Blob([new Uint8Array(size).map((_, index) => index % 251)])
   if (bodies.size < maxBodies) bodies.set(size, made)
   return made
 }

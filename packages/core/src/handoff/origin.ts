@@ -119,7 +119,7 @@ function steering(state: OriginState, event: OriginEvent): OriginStep {
     case 'steered':
       // The commit has happened, whatever else was wanted meanwhile: there is no way back from here.
       return {
-        state: { ...state, phase: 'committing' },
+        state: { ...withoutFailure(state), phase: 'committing' },
         effects: [cancelTimer('steer'), start(state, 'commit'), sendCommit(state)],
       }
     case 'steer-failed':

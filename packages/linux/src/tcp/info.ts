@@ -33,10 +33,18 @@ export interface TcpInfo {
   readonly selectiveAcknowledgement: boolean
   /** Absent when window scaling was not negotiated. */
   readonly windowScale?: { readonly send: number; readonly receive: number }
+  /** Bytes that were written and not sent yet. */
+  readonly notSent: number
+  /** Bytes of data that went out, each counted once. Moves with `notSent`, unless the kernel only pretends to send. */
+  readonly sentOnce: number
 }
 
-// The first eight bytes of the structure hold all of it.
-const info = new Uint8Array(8)
+// Up to tcpi_bytes_retrans, which Linux 4.19 brought.
+const info = new Uint8Array(216)
+const view = new DataView(info.buffer)
+const NOTSENT_BYTES = 144
+const BYTES_SENT = 200
+const BYTES_RETRANS = 208
 
 /** Reads TCP_INFO (tcp(7)). Throws {@link LinuxError}. */
 export function tcpInfo(fd: number): TcpInfo {
@@ -47,6 +55,8 @@ export function tcpInfo(fd: number): TcpInfo {
     state: stateNames[info[0] as number] ?? 'unknown',
     timestamps: (options & TCPI_OPT_TIMESTAMPS) !== 0,
     selectiveAcknowledgement: (options & TCPI_OPT_SACK) !== 0,
+    notSent: view.getUint32(NOTSENT_BYTES, true),
+    sentOnce: Number(view.getBigUint64(BYTES_SENT, true) - view.getBigUint64(BYTES_RETRANS, true)),
     ...((options & TCPI_OPT_WSCALE) !== 0 && { windowScale: { send: scales & 0xf, receive: scales >> 4 } }),
   }
 }

@@ -2,10 +2,10 @@ import { type FlowKey, MAXIMUM_QUEUE_LENGTH, type NegotiatedOptions, type TcpSna
 import { lastErrno, libc } from '../ffi/libc.ts'
 import { IPPROTO_TCP, MSG_DONTWAIT, MSG_OOB, MSG_PEEK } from '../socket/constants.ts'
 import { getOption } from '../socket/options.ts'
-import { flowOf, unacknowledgedBytes, unreadBytes, unsentBytes } from '../socket/socket.ts'
-import { TCP_MAXSEG, TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
+import { flowOf, unacknowledgedBytes, unreadBytes } from '../socket/socket.ts'
+import { TCP_MAXSEG, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
 import { UnsettledConnectionError, UnsupportedConnectionError } from './errors.ts'
-import { tcpInfo } from './info.ts'
+import { type TcpInfo, tcpInfo } from './info.ts'
 import { chooseQueue, peekQueue, queueEnd } from './queue.ts'
 import { getRepairWindow } from './window.ts'
 
@@ -38,7 +38,7 @@ export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = 
   const flow = flowOf(fd)
   refuseLinkLocal(flow)
   refuseUrgentData(fd)
-  const queues = readQueues(fd, putBack)
+  const queues = readQueues(fd, putBack, info)
   const options: NegotiatedOptions = {
     // Outside repair mode this would be the current segment size, which is smaller and would shrink at every move.
     maximumSegmentSize: getOption(fd, IPPROTO_TCP, TCP_MAXSEG, 'getsockopt(TCP_MAXSEG)'),
@@ -51,45 +51,46 @@ export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = 
 
 type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'>
 
-function readQueues(fd: number, putBack: Uint8Array): Queues {
-  try {
-    for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
-      const queues = tryReadQueues(fd, putBack)
-      if (queues !== undefined) return queues
-    }
-  } finally {
-    // With a queue chosen, a socket that is thawed would put what it writes into that queue instead of sending it.
-    chooseQueue(fd, TCP_NO_QUEUE)
+function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
+  for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
+    const queues = tryReadQueues(fd, putBack, frozen)
+    if (queues !== undefined) return queues
   }
   throw new UnsettledConnectionError(MAXIMUM_ATTEMPTS)
 }
 
-/** Returns `undefined` when a packet that was still in flight in the kernel moved something meanwhile. */
-function tryReadQueues(fd: number, putBack: Uint8Array): Queues | undefined {
-  chooseQueue(fd, TCP_SEND_QUEUE)
-  const sendEnd = queueEnd(fd)
-  const sendLength = unacknowledgedBytes(fd)
-  const unsentLength = unsentBytes(fd)
-  refuseLongQueue('send', sendLength)
-  // When the client acknowledged a part of the oldest segment, the kernel still has the whole segment: hence room for one more.
-  const sendQueue = sendLength === 0 ? empty : peekQueue(fd, sendLength, 64 * 1024 + 1)
-
+/**
+ * Returns `undefined` when a packet that was still in flight in the kernel moved something meanwhile. Leaves the send queue chosen:
+ * with any other, a frozen socket goes on sending what is in it when a timer (pacing, TCP small queues) fires. With the send queue
+ * chosen the kernel only pretends to send (tcp_write_xmit in net/ipv4/tcp_output.c). What it pretended to send between `frozen` and
+ * the end is unsent.
+ */
+function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues | undefined {
   chooseQueue(fd, TCP_RECV_QUEUE)
   const receiveEnd = queueEnd(fd)
   const receiveLength = unreadBytes(fd)
   refuseLongQueue('receive', receiveLength + putBack.length)
   const receiveQueue = receiveLength === 0 ? empty : peekQueue(fd, receiveLength, 1)
 
+  chooseQueue(fd, TCP_SEND_QUEUE)
+  const sendEnd = queueEnd(fd)
+  const sendLength = unacknowledgedBytes(fd)
+  refuseLongQueue('send', sendLength)
+  // When the client acknowledged a part of the oldest segment, the kernel still has the whole segment: hence room for one more.
+  const sendQueue = sendLength === 0 ? empty : peekQueue(fd, sendLength, 64 * 1024 + 1)
+
   const window = getRepairWindow(fd)
+  const now = tcpInfo(fd)
+  if (now.state !== 'ESTABLISHED') throw new UnsupportedConnectionError('state', 'the client closed the connection meanwhile')
   const moved =
     sendQueue === undefined ||
     receiveQueue === undefined ||
-    queueEnd(fd) !== receiveEnd ||
-    unsentBytes(fd) !== unsentLength ||
+    unreadBytes(fd) !== receiveLength ||
     unacknowledgedBytes(fd) !== sendLength
   if (moved) return undefined
 
-  const sentLength = sendLength - unsentLength
+  const pretended = frozen.notSent - now.notSent - (now.sentOnce - frozen.sentOnce)
+  const sentLength = sendLength - now.notSent - pretended
   return {
     window,
     send: {

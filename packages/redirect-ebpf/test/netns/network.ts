@@ -50,6 +50,8 @@ export class TestNetwork implements Disposable {
       run('ip', '-n', namespace, 'addr', 'add', `${SERVICE_IPV4}/32`, 'dev', 'lo')
       run('ip', '-n', namespace, 'addr', 'add', `${SERVICE_IPV6}/128`, 'dev', 'lo', 'nodad')
     }
+    // Tail loss probes would send a segment twice when this machine is busy; what must be resent waits for a timeout (200 ms).
+    this.client.inside(() => writeSysctl('ipv4/tcp_early_retrans', 0))
     run('ip', '-n', this.client.namespace, 'route', 'add', SERVICE_IPV4, 'via', this.gateway.ipv4)
     run('ip', '-n', this.client.namespace, '-6', 'route', 'add', SERVICE_IPV6, 'via', this.gateway.ipv6)
   }
