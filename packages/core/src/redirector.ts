@@ -41,6 +41,11 @@ export type SteerTarget = L2Target
 export interface HoldRule {
   readonly action: 'hold'
   readonly flow: FlowKey
+  /**
+   * What this host says is discarded instead of stored: its socket is frozen and its state was taken, so that whatever a timer makes
+   * it say is stale. Default false. What was stored before stays stored.
+   */
+  readonly silent?: boolean
 }
 
 /** Send the client's packets to the target. What this host's stack says on the flow is discarded: the socket here is frozen. */

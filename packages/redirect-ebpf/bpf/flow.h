@@ -17,6 +17,8 @@
 
 /* The connection has ended: a SYN from the client deletes the rule. */
 #define XO_FLAG_ENDED 1
+/* The socket here is frozen and its state was taken: what it says is dropped, not held. */
+#define XO_FLAG_SILENT 2
 
 /* FlowKey.bytes: network byte order, an IPv4 address in its IPv4-mapped IPv6 form. */
 struct xo_flow {

@@ -145,7 +145,7 @@ int xo_egress(struct __sk_buff *skb)
 {
 	struct xo_packet packet;
 	struct xo_rule *rule;
-	__u8 action = 0, first;
+	__u8 action = 0, flags = 0, first;
 
 	/* Not made by this host's stack: steered by xo_ingress, released by xo_release, or forwarded between other hosts. */
 	if (skb->ingress_ifindex)
@@ -161,6 +161,7 @@ int xo_egress(struct __sk_buff *skb)
 		bpf_spin_lock(&rule->lock);
 		if (xo_rule_is_of(rule, &packet.flow)) {
 			action = rule->action;
+			flags = rule->flags;
 			rule->egress_packets += 1;
 		}
 		bpf_spin_unlock(&rule->lock);
@@ -171,7 +172,7 @@ int xo_egress(struct __sk_buff *skb)
 			return TC_ACT_UNSPEC;
 	}
 
-	if (action == XO_STEER) {
+	if (action == XO_STEER || (action == XO_HOLD && (flags & XO_FLAG_SILENT))) {
 		XO_COUNT(dropped_egress);
 		return TC_ACT_SHOT;
 	}

@@ -18,6 +18,7 @@ const CONFIG_LENGTH = 12
 const HOLD = 1
 const STEER = 2
 const FLAG_ENDED = 1
+const FLAG_SILENT = 2
 
 const MAC_OFFSET = 6
 const CHECK_OFFSET = 12
@@ -39,7 +40,7 @@ export class RuleEncoder {
       bytes.set(rule.target.mac.bytes, MAC_OFFSET)
     } else {
       bytes[4] = HOLD
-      bytes[5] = 0
+      bytes[5] = rule.silent === true ? FLAG_SILENT : 0
       bytes.fill(0, MAC_OFFSET, MAC_OFFSET + 6)
     }
     const key = rule.flow.bytes
@@ -66,7 +67,10 @@ export function decodeCounters(value: Uint8Array): FlowCounters {
 export function decodeEntry(key: Uint8Array, value: Uint8Array): ListedRule | undefined {
   const flow = FlowKey.from(key)
   const counters = decodeCounters(value)
-  if (value[4] === HOLD) return { rule: { action: 'hold', flow }, counters }
+  if (value[4] === HOLD) {
+    const silent = ((value[5] ?? 0) & FLAG_SILENT) !== 0
+    return { rule: { action: 'hold', flow, ...(silent ? { silent } : {}) }, counters }
+  }
   if (value[4] !== STEER) return undefined
   const target = { mode: 'l2', mac: MacAddress.from(value.subarray(MAC_OFFSET, MAC_OFFSET + 6)) } as const
   const ended = ((value[5] ?? 0) & FLAG_ENDED) !== 0
@@ -102,7 +106,7 @@ export interface ProgramStatistics {
   readonly heldEgress: bigint
   /** RST of this host on a held flow. */
   readonly droppedResets: bigint
-  /** Packets of this host on a steered flow. */
+  /** Packets of this host on a steered flow, or on one that is held and silent. */
   readonly droppedEgress: bigint
   readonly releasedIngress: bigint
   readonly releasedEgress: bigint

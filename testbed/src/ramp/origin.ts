@@ -126,8 +126,12 @@ class OriginConnection {
   }
 
   #report(outcome: HandoffOutcome, { flow }: SocketOrigin): void {
-    if (outcome.result === 'handed-off') times.push(outcome.times.total)
-    else failures.push(`${flow}: ${outcome.result} ${JSON.stringify(outcome.failure)}`)
+    if (outcome.result === 'handed-off') {
+      times.push(outcome.times.total)
+      return
+    }
+    failures.push(`${flow}: ${outcome.result} ${JSON.stringify(outcome.failure)}`)
+    this.#socket.terminate()
   }
 }
 

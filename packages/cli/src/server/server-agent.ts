@@ -135,8 +135,8 @@ export class ServerAgent {
     }
   }
 
-  #serves(flow: FlowKey): boolean {
-    return this.#config.services.some(({ address, port }) => FlowKey.of(flow.client, { address, port }).equals(flow))
+  #serves({ service }: FlowKey): boolean {
+    return this.#config.services.some(({ address, port }) => port === service.port && canonical(address) === service.address)
   }
 
   #flowEnded(flow: FlowKey, host: string): void {
@@ -148,4 +148,9 @@ export class ServerAgent {
   async #close(): Promise<void> {
     for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) await step()
   }
+}
+
+/** The one spelling of an IP address that flow keys use. */
+function canonical(address: string): string {
+  return FlowKey.of({ address, port: 1 }, { address, port: 1 }).service.address
 }

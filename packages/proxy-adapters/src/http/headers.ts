@@ -1,15 +1,15 @@
 /**
- * The header fields of one head, in the order of arrival. Names and values are cut out of the head only when somebody asks:
+ * The header fields of one head, in the order of arrival. Names and values are cut out of their section only when somebody asks:
  * most requests are routed by their target alone.
  */
 export class HeaderList implements Iterable<readonly [name: string, value: string]> {
-  readonly #head: string
-  /** Four offsets into the head for each field: start and end of the name, start and end of the value. */
+  readonly #section: string
+  /** Four offsets into the section for each field: start and end of the name, start and end of the value. */
   readonly #offsets: readonly number[]
 
-  /** @param head the head as Latin-1 text. @param offsets four offsets for each field: name start, name end, value start, value end. */
-  constructor(head: string, offsets: readonly number[]) {
-    this.#head = head
+  /** @param section the header section as Latin-1 text. @param offsets four offsets for each field: name start, name end, value start, value end. */
+  constructor(section: string, offsets: readonly number[]) {
+    this.#section = section
     this.#offsets = offsets
   }
 
@@ -48,11 +48,11 @@ export class HeaderList implements Iterable<readonly [name: string, value: strin
 
   /** Name (as it was sent) and value of every field, repeated ones included. */
   toArray(): [name: string, value: string][] {
-    const head = this.#head
+    const section = this.#section
     const offsets = this.#offsets
     const fields: [string, string][] = []
     for (let at = 0; at < offsets.length; at += 4) {
-      fields.push([head.slice(offsets[at], offsets[at + 1]), head.slice(offsets[at + 2], offsets[at + 3])])
+      fields.push([section.slice(offsets[at], offsets[at + 1]), section.slice(offsets[at + 2], offsets[at + 3])])
     }
     return fields
   }
@@ -65,11 +65,11 @@ export class HeaderList implements Iterable<readonly [name: string, value: strin
     const at = index * 4
     const start = this.#offsets[at] ?? 0
     const end = this.#offsets[at + 1] ?? 0
-    return end - start === name.length && this.#head.slice(start, end).toLowerCase() === name
+    return end - start === name.length && this.#section.slice(start, end).toLowerCase() === name
   }
 
   #cut(at: number): string | undefined {
     const start = this.#offsets[at]
-    return start === undefined ? undefined : this.#head.slice(start, this.#offsets[at + 1])
+    return start === undefined ? undefined : this.#section.slice(start, this.#offsets[at + 1])
   }
 }
