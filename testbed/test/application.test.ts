@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import application from '../src/demo/application.ts'
+import application from '../src/deployment/application.ts'
 
 const answer = (path: string): Response => application.fetch(new Request(`http://10.77.0.200${path}`))
 

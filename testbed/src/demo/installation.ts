@@ -1,11 +1,11 @@
-import { join } from 'node:path'
 import { TestbedError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { HostProcess } from '../host-process.ts'
 import { formatEndpoint, nginxProxy } from '../peers/nginx.ts'
 import { Testbed } from '../testbed.ts'
-import { Configuration, ports } from './configuration.ts'
-import { HandoffLog } from './handoff-log.ts'
+import { Configuration, ports } from '../deployment/configuration.ts'
+import { HandoffLog } from '../deployment/handoff-log.ts'
+import { startGateway, startServer } from '../deployment/programs.ts'
 
 /** The cases that are compared, as the figures name them. */
 export const caseNames = ['nginx-proxy', 'xoffload', 'direct'] as const
@@ -34,8 +34,6 @@ export interface Installation {
  */
 const hostNames = ['client', 'gateway', 'proxy', 'server1', 'server2', 'server3', 'server4']
 
-const command = join(import.meta.dir, '../../../packages/cli/src/bin.ts')
-
 /** Builds the testbed of the demo. */
 export function createTestbed(): Promise<Testbed> {
   return Testbed.create({ hosts: hostNames, service: { host: 'gateway' } })
@@ -61,21 +59,6 @@ export async function install(testbed: Testbed): Promise<Installation> {
     { name: 'direct', origin: originOf(testbed.host('server1').ipv4, ports.application) },
   ]
   return { testbed, client: testbed.host('client'), cases, handoffs: new HandoffLog(gateway) }
-}
-
-async function startServer(host: Host, configuration: Configuration): Promise<void> {
-  const file = await configuration.serverFile(host)
-  const agent = host.spawn([process.execPath, command, 'server', '-c', file], {
-    env: { XOFFLOAD_SERVED_BY: host.name },
-  })
-  await agent.line(/"event":"ready"/)
-}
-
-async function startGateway(host: Host, servers: readonly Host[], configuration: Configuration): Promise<HostProcess> {
-  const gateway = host.spawn([process.execPath, command, 'gateway', '-c', await configuration.gatewayFile()])
-  await gateway.line(/"event":"ready"/)
-  for (const { name } of servers) await gateway.line(new RegExp(`"event":"server-up".*"server":"${name}"`))
-  return gateway
 }
 
 function originOf(address: string, port: number): string {

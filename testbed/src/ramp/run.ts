@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { Configuration, ports } from '../demo/configuration.ts'
+import { Configuration, ports } from '../deployment/configuration.ts'
 import { Testbed } from '../testbed.ts'
 import type { RampReport } from './client.ts'
 import type { OriginReport } from './origin.ts'

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { nginxProxy, Testbed, wrk } from '@xoffload/testbed'
 
-const application = join(import.meta.dir, '../../src/demo/application.ts')
+const application = join(import.meta.dir, '../../src/deployment/application.ts')
 let testbed: Testbed
 
 /** A server of the demo's application that answers on every address. */

@@ -1,6 +1,6 @@
 import { CR, FIELD_VALUE, HEX_VALUE, LF, SEMICOLON } from './characters.ts'
 import { type Refusal, refuse } from './errors.ts'
-import type { BodyFraming } from './head.ts'
+import type { BodyFraming } from './framing.ts'
 import { type BodyLimits, DEFAULT_BODY_LIMITS } from './limits.ts'
 import { TrailerScanner } from './trailers.ts'
 

@@ -1,6 +1,12 @@
 import { type Refusal, refuse } from './errors.ts'
-import type { BodyFraming } from './head.ts'
+import type { HttpVersion } from './request-line.ts'
 import { isHost } from './target.ts'
+
+/** How the end of a request's body is found (RFC 9112 6.3). */
+export type BodyFraming =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly contentLength: number }
+  | { readonly kind: 'chunked' }
 
 const NONE: BodyFraming = { kind: 'none' }
 const CHUNKED: BodyFraming = { kind: 'chunked' }
@@ -10,17 +16,22 @@ const CONTENT_LENGTH = /^[0-9]{1,15}$/
 /** What the header fields of one request say about the end of its body and of its connection (RFC 9112 6 and 9). */
 export class Framing {
   bodyFraming: BodyFraming = NONE
-  keepAlive: boolean
   expectContinue = false
-  readonly #version: '1.0' | '1.1'
+  readonly #version: HttpVersion
+  #close = false
+  #keepAlive = false
   #hosts = 0
   #lengths = 0
   #codings = 0
   #refusal: Refusal | undefined
 
-  constructor(version: '1.0' | '1.1') {
+  constructor(version: HttpVersion) {
     this.#version = version
-    this.keepAlive = version === '1.1'
+  }
+
+  /** Whether the connection stays open: `close` wins over everything, HTTP/1.0 needs `keep-alive` (RFC 9112 9.3). */
+  get keepAlive(): boolean {
+    return !this.#close && (this.#version === '1.1' || this.#keepAlive)
   }
 
   /** Whether a field name of this length can be one of those that matter: a comparison that spares cutting out most names. */
@@ -69,19 +80,12 @@ export class Framing {
   }
 
   #connection(value: string): void {
-    if (value === 'keep-alive' || value === 'close') {
-      // `close` wins over everything that another field or an earlier option said.
-      this.keepAlive = value === 'keep-alive' && (this.keepAlive || this.#version === '1.0') && !this.#closing
-      if (value === 'close') this.#closing = true
-      return
-    }
     for (const option of value.split(',')) {
       const token = option.trim()
-      if (token === 'keep-alive' || token === 'close') this.#connection(token)
+      if (token === 'close') this.#close = true
+      else if (token === 'keep-alive') this.#keepAlive = true
     }
   }
-
-  #closing = false
 
   #refuse(status: Refusal['status'], reason: string): void {
     this.#refusal ??= refuse(status, reason)

@@ -1,5 +1,7 @@
 export * from './body.ts'
 export * from './errors.ts'
+export type { BodyFraming } from './framing.ts'
 export * from './head.ts'
 export * from './headers.ts'
 export * from './limits.ts'
+export type { HttpVersion } from './request-line.ts'

@@ -19,7 +19,7 @@ export class HandoffLog {
   constructor(gateway: HostProcess) {
     this.#gateway = gateway
     gateway.stdout.onLine((line) => {
-      const record = parse(line)
+      const record = parseHandoff(line)
       if (record !== undefined) this.#outcomes.set(record.outcome, this.count(record.outcome) + 1)
     })
   }
@@ -38,13 +38,14 @@ export class HandoffLog {
   async of(address: string, port: number, options: WaitOptions = {}): Promise<HandoffRecord> {
     const endpoint = `${address}:${port}`.replaceAll('.', '\\.')
     const line = await this.#gateway.line(new RegExp(`"event":"handoff".*[^\\d]${endpoint}[^\\d]`), options)
-    const record = parse(line)
+    const record = parseHandoff(line)
     if (record === undefined) throw this.#gateway.failure(`logged a handoff that cannot be read: ${line}`)
     return record
   }
 }
 
-function parse(line: string): HandoffRecord | undefined {
+/** The record in a line of a gateway's log, undefined when it is about something else. */
+export function parseHandoff(line: string): HandoffRecord | undefined {
   if (!line.includes('"event":"handoff"')) return undefined
   try {
     const record: Partial<HandoffRecord> = JSON.parse(line)

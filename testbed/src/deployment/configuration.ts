@@ -6,7 +6,7 @@ import type { ServiceAddress } from '../address-plan.ts'
 import type { Host } from '../host.ts'
 import { formatEndpoint } from '../peers/nginx.ts'
 
-/** Ports of the demo. Each host has all of them to itself. */
+/** Ports of a deployment. Each host has all of them to itself. */
 export const ports = { service: 80, proxy: 80, application: 8080, control: 7900 } as const
 
 /** Writes the configuration files of one installation: `gateway`, and `servers` behind it. */
@@ -25,7 +25,7 @@ export class Configuration {
 
   /** Makes the installation's certificate authority. */
   static async create(gateway: Host, servers: readonly Host[], service: ServiceAddress): Promise<Configuration> {
-    return new Configuration(await createAuthority('demo'), gateway, servers, service)
+    return new Configuration(await createAuthority('testbed'), gateway, servers, service)
   }
 
   /** Writes the gateway's file with its certificate and returns its path. */

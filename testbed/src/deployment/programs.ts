@@ -1,0 +1,24 @@
+import { join } from 'node:path'
+import type { Host } from '../host.ts'
+import type { HostProcess } from '../host-process.ts'
+import type { Configuration } from './configuration.ts'
+
+const command = join(import.meta.dir, '../../../packages/cli/src/bin.ts')
+
+/** Starts a server agent with the testbed's application and waits until it is ready. */
+export async function startServer(host: Host, configuration: Configuration): Promise<HostProcess> {
+  const file = await configuration.serverFile(host)
+  const agent = host.spawn([process.execPath, command, 'server', '-c', file], {
+    env: { XOFFLOAD_SERVED_BY: host.name },
+  })
+  await agent.line(/"event":"ready"/)
+  return agent
+}
+
+/** Starts a gateway and waits until it is ready and every server is connected. */
+export async function startGateway(host: Host, servers: readonly Host[], configuration: Configuration): Promise<HostProcess> {
+  const gateway = host.spawn([process.execPath, command, 'gateway', '-c', await configuration.gatewayFile()])
+  await gateway.line(/"event":"ready"/)
+  for (const { name } of servers) await gateway.line(new RegExp(`"event":"server-up".*"server":"${name}"`))
+  return gateway
+}
