@@ -31,7 +31,14 @@ export function printFigure(figure: Figure, json: boolean): void {
   process.stdout.write(`${json ? JSON.stringify(rounded) : describe(rounded)}\n`)
 }
 
-function describe({ bench, case: name, metric, unit, value, ...rest }: Record<string, string | number | undefined>): string {
+function describe({
+  bench,
+  case: name,
+  metric,
+  unit,
+  value,
+  ...rest
+}: Record<string, string | number | undefined>): string {
   const details = Object.entries(rest).map(([key, part]) => `${key} ${part}`)
   return `${bench} ${name} ${metric}: ${value} ${unit} (${details.join(', ')})`
 }

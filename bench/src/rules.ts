@@ -45,7 +45,10 @@ async function measure(namespace: string, json: boolean): Promise<void> {
       const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
       const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
       const reference = { reference: REFERENCE[metric], source: 'seed' }
-      printFigure({ bench: 'rules', case: 'tc', metric, unit: 'us', value, ...spread, capacity: CAPACITY, ...reference }, json)
+      printFigure(
+        { bench: 'rules', case: 'tc', metric, unit: 'us', value, ...spread, capacity: CAPACITY, ...reference },
+        json,
+      )
     }
   } finally {
     await inNetworkNamespace(namespace, () => redirector.close())

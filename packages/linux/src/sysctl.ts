@@ -15,7 +15,8 @@ export function writeSysctl(name: string, value: string | number): void {
 }
 
 function path(name: string): string {
-  if (name.includes('..') || name.startsWith('/')) throw new LinuxError('sysctl', 'EINVAL', `"${name}" is no name below /proc/sys/net`)
+  if (name.includes('..') || name.startsWith('/'))
+    throw new LinuxError('sysctl', 'EINVAL', `"${name}" is no name below /proc/sys/net`)
   return `/proc/sys/net/${name}`
 }
 

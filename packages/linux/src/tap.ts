@@ -119,7 +119,8 @@ function attach(fd: number, name: string): string {
 function bringUp(name: string, queueLength: number | undefined): number {
   using rtnetlink = new Rtnetlink()
   const link = rtnetlink.link(name)
-  if (link === undefined) throw new LinuxError(`RTM_GETLINK ${name}`, 'ENODEV', 'the TAP device is in another network namespace')
+  if (link === undefined)
+    throw new LinuxError(`RTM_GETLINK ${name}`, 'ENODEV', 'the TAP device is in another network namespace')
   withoutIpv6(name)
   rtnetlink.setLink(link.index, { up: true, ...(queueLength === undefined ? {} : { queueLength }) })
   return link.index

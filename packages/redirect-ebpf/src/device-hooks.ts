@@ -3,16 +3,15 @@ import {
   attachTc,
   BPF_PROG_TYPE_SCHED_CLS,
   BpfMap,
-  bpfProgramInfo,
   type BpfObject,
-  createClsact,
+  bpfProgramInfo,
   destroyClsact,
   detachTc,
   Rtnetlink,
   type TcDirection,
   type TcFilterPlace,
 } from '@xoffload/linux'
-import { decodeConfig, type DeviceConfig, NAMES, RULE_LENGTH } from './layout.ts'
+import { type DeviceConfig, decodeConfig, NAMES, RULE_LENGTH } from './layout.ts'
 
 /** Where the two filters of a redirector are. */
 export interface HookPlace {
@@ -54,12 +53,9 @@ export function closeInheritance(inheritance: Inheritance | undefined): void {
   inheritance?.flows.close()
 }
 
-/** Attaches both programs. `replace` when programs of ours are there. Returns whether the clsact qdisc was made by this call. */
-export function makeClsact(place: HookPlace): boolean {
-  return createClsact(place.ifindex)
-}
-
-/** Egress first: from the moment that ingress may hold a packet, what this host answers must be held too. */
+/**
+ * Attaches both programs; with `replace`, over those of an earlier process. Egress first: from the moment that ingress may hold a packet, what this host answers must be held too.
+ */
 export function attach(place: HookPlace, object: BpfObject, replace: boolean): void {
   attachTc(at(place, 'egress'), object.program(NAMES.egress), { replace })
   attachTc(at(place, 'ingress'), object.program(NAMES.ingress), { replace })

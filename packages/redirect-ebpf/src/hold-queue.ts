@@ -49,7 +49,12 @@ export class HoldQueue {
   }
 
   get statistics(): HoldStatistics {
-    return { heldFrames: this.#frames, heldBytes: this.#bytes, overflowedFrames: this.#overflowed, lostFrames: this.#lost }
+    return {
+      heldFrames: this.#frames,
+      heldBytes: this.#bytes,
+      overflowedFrames: this.#overflowed,
+      lostFrames: this.#lost,
+    }
   }
 
   /** The number of flows that are held. */

@@ -1,4 +1,5 @@
-import { FlowKey, type FlowCounters, type ListedRule, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
+import { type FlowCounters, FlowKey, type ListedRule, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
+import type { BpfMapBatch } from '@xoffload/linux'
 
 /** The names in bpf/tc.c and bpf/flow.h. The number in them is the version of the layout: another layout, another name. */
 export const NAMES = {
@@ -14,6 +15,10 @@ export const NAMES = {
 export const RULE_LENGTH = 56
 /** `struct xo_config`. */
 const CONFIG_LENGTH = 12
+/** `struct xo_statistics`. */
+export const STATISTICS_LENGTH = 48
+/** The key of the maps that have one entry. */
+export const FIRST_INDEX = new Uint8Array(4)
 
 const HOLD = 1
 const STEER = 2
@@ -33,7 +38,10 @@ export class RuleEncoder {
     const bytes = this.#bytes
     if (rule.action === 'steer') {
       if (rule.target.mode !== 'l2') {
-        throw new RedirectorError('unsupported', `the tc redirector steers in mode l2, not in mode ${String(rule.target.mode)}`)
+        throw new RedirectorError(
+          'unsupported',
+          `the tc redirector steers in mode l2, not in mode ${String(rule.target.mode)}`,
+        )
       }
       bytes[4] = STEER
       bytes[5] = rule.ended === true ? FLAG_ENDED : 0
@@ -77,6 +85,17 @@ export function decodeEntry(key: Uint8Array, value: Uint8Array): ListedRule | un
   return { rule: { action: 'steer', flow, target, ...(ended ? { ended } : {}) }, counters }
 }
 
+/** The rules in a batch of the flow map. */
+export function decodeBatch({ count, keys, values }: BpfMapBatch): ListedRule[] {
+  const rules: ListedRule[] = []
+  for (let index = 0; index < count; index++) {
+    const key = keys.subarray(index * FlowKey.byteLength, (index + 1) * FlowKey.byteLength)
+    const rule = decodeEntry(key, values.subarray(index * RULE_LENGTH, (index + 1) * RULE_LENGTH))
+    if (rule !== undefined) rules.push(rule)
+  }
+  return rules
+}
+
 /** `struct xo_config`. `madeClsact`: the qdisc is ours to remove when it is empty. */
 export interface DeviceConfig {
   readonly device: number
@@ -113,7 +132,7 @@ export interface ProgramStatistics {
 }
 
 export function decodeStatistics(bytes: Uint8Array): ProgramStatistics {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, 48)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, STATISTICS_LENGTH)
   return {
     heldIngress: view.getBigUint64(0, true),
     heldEgress: view.getBigUint64(8, true),

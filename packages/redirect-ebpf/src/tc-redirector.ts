@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import {
   type FlowCounters,
-  type FlowKey,
+  FlowKey,
   type ListedRule,
   type OperationOptions,
   type PutOutcome,
@@ -10,28 +9,20 @@ import {
   type RedirectorManifest,
   type Rule,
 } from '@xoffload/core'
-import { attachTc, BPF_F_LOCK, type BpfMap, BpfObject, createClsact, LinuxError, Rtnetlink, Tap } from '@xoffload/linux'
-import {
-  attach,
-  closeInheritance,
-  detach,
-  type HookPlace,
-  type Inheritance,
-  inherit,
-  makeClsact,
-  removeEmptyClsact,
-} from './device-hooks.ts'
+import { BPF_F_LOCK, type BpfMap } from '@xoffload/linux'
+import { type Attachment, attachTo } from './attachment.ts'
+import { detach, removeEmptyClsact } from './device-hooks.ts'
 import { asRedirectorError } from './errors.ts'
-import { HoldQueue, type HoldStatistics, TAP_QUEUE_LENGTH } from './hold-queue.ts'
+import type { HoldStatistics } from './hold-queue.ts'
 import {
+  decodeBatch,
   decodeCounters,
-  decodeEntry,
   decodeStatistics,
-  encodeConfig,
+  FIRST_INDEX,
   NAMES,
   type ProgramStatistics,
-  RULE_LENGTH,
   RuleEncoder,
+  STATISTICS_LENGTH,
 } from './layout.ts'
 
 export interface TcRedirectorOptions {
@@ -54,17 +45,6 @@ const DEFAULT_CAPACITY = 1 << 20
 const DEFAULT_PRIORITY = 100
 const DEFAULT_HANDLE = 1
 const DEFAULT_HELD_BYTES = 64 * 1024 * 1024
-const INDEX = new Uint8Array(4)
-
-/** Everything that `open` made. */
-interface Attached {
-  readonly place: HookPlace
-  readonly object: BpfObject
-  readonly flows: BpfMap
-  readonly tap: Tap
-  readonly queue: HoldQueue
-  readonly madeClsact: boolean
-}
 
 /**
  * Holds and steers flows with two eBPF programs at the device's tc hooks (clsact, direct action), which share one hash map.
@@ -78,7 +58,7 @@ export class TcRedirector implements Redirector {
   readonly #options: Required<TcRedirectorOptions>
   readonly #encoder = new RuleEncoder()
   #manifest: RedirectorManifest
-  #attached: Attached | undefined
+  #attached: Attachment | undefined
 
   /** Throws {@link RedirectorError} `invalid` for options that cannot be right. */
   constructor(options: TcRedirectorOptions) {
@@ -87,7 +67,12 @@ export class TcRedirector implements Redirector {
       capacity: whole('capacity', options.capacity ?? DEFAULT_CAPACITY, 1, 0x7fffffff),
       priority: whole('priority', options.priority ?? DEFAULT_PRIORITY, 1, 0xffff),
       handle: whole('handle', options.handle ?? DEFAULT_HANDLE, 1, 0xffffffff),
-      maximumHeldBytes: whole('maximumHeldBytes', options.maximumHeldBytes ?? DEFAULT_HELD_BYTES, 0, Number.MAX_SAFE_INTEGER),
+      maximumHeldBytes: whole(
+        'maximumHeldBytes',
+        options.maximumHeldBytes ?? DEFAULT_HELD_BYTES,
+        0,
+        Number.MAX_SAFE_INTEGER,
+      ),
     }
     this.#manifest = manifest(this.#options.capacity)
   }
@@ -100,7 +85,7 @@ export class TcRedirector implements Redirector {
     signal?.throwIfAborted()
     if (this.#attached !== undefined) throw new RedirectorError('busy', `${this.#options.device} is open already`)
     try {
-      this.#attached = this.#attach()
+      this.#attached = attachTo(this.#options)
     } catch (error) {
       throw asRedirectorError(`cannot open the tc redirector on ${this.#options.device}`, error)
     }
@@ -114,11 +99,7 @@ export class TcRedirector implements Redirector {
     this.#attached = undefined
     const { place, object, flows, tap, queue, madeClsact } = attached
     try {
-      for (const flow of queue.flows()) {
-        queue.flush(flow)
-        flows.delete(bytesOf(flow))
-        queue.release(flow)
-      }
+      for (const flow of queue.flows()) this.#removeHeld(attached, FlowKey.from(bytesOf(flow)))
       detach(place)
       // What passed the programs before they were detached goes to the stack, or out.
       queue.drain()
@@ -153,15 +134,12 @@ export class TcRedirector implements Redirector {
   async remove(flow: FlowKey, options?: OperationOptions): Promise<boolean> {
     options?.signal?.throwIfAborted()
     const { flows, queue } = this.#open()
-    if (queue.size > 0) queue.flush(flow.id)
-    let removed: boolean
     try {
-      removed = flows.delete(flow.bytes)
+      if (queue.size > 0 && queue.has(flow.id)) return this.#removeHeld(this.#open(), flow)
+      return flows.delete(flow.bytes)
     } catch (error) {
       throw asRedirectorError(`cannot remove the rule of ${flow}`, error)
     }
-    if (queue.size > 0) queue.release(flow.id)
-    return removed
   }
 
   async counters(flow: FlowKey, options?: OperationOptions): Promise<FlowCounters | undefined> {
@@ -191,13 +169,22 @@ export class TcRedirector implements Redirector {
   /** What the programs and the store of held packets have counted. Throws {@link RedirectorError} when it is not open. */
   statistics(): TcRedirectorStatistics {
     const { object, queue } = this.#open()
-    const value = object.map(NAMES.statistics).lookup(INDEX) ?? new Uint8Array(48)
+    const value = object.map(NAMES.statistics).lookup(FIRST_INDEX) ?? new Uint8Array(STATISTICS_LENGTH)
     return { ...decodeStatistics(value), ...queue.statistics }
   }
 
-  #open(): Attached {
+  #open(): Attachment {
     if (this.#attached !== undefined) return this.#attached
     throw new RedirectorError('gone', `the tc redirector on ${this.#options.device} is not open`)
+  }
+
+  #removeHeld({ flows, queue }: Attachment, flow: FlowKey): boolean {
+    // No longer silent: the stack answers what it gets from here on.
+    flows.update(flow.bytes, this.#encoder.encode({ action: 'hold', flow }), BPF_F_LOCK)
+    queue.flush(flow.id)
+    const removed = flows.delete(flow.bytes)
+    queue.release(flow.id)
+    return removed
   }
 
   #nextBatch(batches: ReturnType<BpfMap['batches']>): ListedRule[] | undefined {
@@ -206,42 +193,6 @@ export class TcRedirector implements Redirector {
       return done === true ? undefined : decodeBatch(value)
     } catch (error) {
       throw asRedirectorError('cannot list the rules', error)
-    }
-  }
-
-  #attach(): Attached {
-    const { device, priority, handle, capacity, maximumHeldBytes } = this.#options
-    const ifindex = findDevice(device)
-    const place = { device, ifindex, priority, handle }
-    const undo: (() => void)[] = []
-    let inherited: Inheritance | undefined
-    try {
-      // The TAP's name is the lock: the kernel gives it to one process, and takes it back when that process dies.
-      const tap = openTap(ifindex, priority, device)
-      undo.push(() => tap.close())
-      inherited = inherit(place)
-      const madeClsact = makeClsact(place)
-      if (madeClsact) undo.push(() => removeEmptyClsact(place))
-      const object = BpfObject.load(readObject(), {
-        name: 'xoffload_tc',
-        maps: { [NAMES.flows]: inherited === undefined ? { maxEntries: capacity } : { reuse: inherited.flows } },
-      })
-      undo.push(() => object.close())
-      const ownsClsact = madeClsact || inherited?.config?.madeClsact === true
-      object.map(NAMES.config).update(INDEX, encodeConfig({ device: ifindex, tap: tap.ifindex, madeClsact: ownsClsact }))
-      attachRelease(tap, object)
-      const flows = object.map(NAMES.flows)
-      const queue = new HoldQueue(tap, maximumHeldBytes)
-      undo.push(() => queue.close())
-      adoptHolds(flows, queue)
-      if (inherited === undefined) undo.push(() => detach(place))
-      attach(place, object, inherited !== undefined)
-      return { place, object, flows, tap, queue, madeClsact: ownsClsact }
-    } catch (error) {
-      for (const step of undo.reverse()) step()
-      throw error
-    } finally {
-      closeInheritance(inherited)
     }
   }
 }
@@ -264,51 +215,6 @@ function whole(name: string, value: number, minimum: number, maximum: number): n
   throw new RedirectorError('invalid', `${name} is ${value}: a whole number from ${minimum} to ${maximum} is expected`)
 }
 
-function findDevice(device: string): number {
-  using rtnetlink = new Rtnetlink()
-  const link = rtnetlink.link(device)
-  if (link === undefined) throw new RedirectorError('gone', `there is no network device "${device}" in this network namespace`)
-  if (link.mac === undefined) throw new RedirectorError('unsupported', `"${device}" is no Ethernet device`)
-  return link.index
-}
-
-function openTap(ifindex: number, priority: number, device: string): Tap {
-  try {
-    return Tap.open({ name: `xo${ifindex.toString(36)}p${priority}`, queueLength: TAP_QUEUE_LENGTH })
-  } catch (error) {
-    if (!(error instanceof LinuxError) || error.errno !== 'EBUSY') throw error
-    const message = `another process has a redirector at priority ${priority} of ${device}: stop it, or choose another priority`
-    throw new RedirectorError('busy', message, { cause: error })
-  }
-}
-
-function attachRelease(tap: Tap, object: BpfObject): void {
-  createClsact(tap.ifindex)
-  const place = { ifindex: tap.ifindex, direction: 'ingress', priority: 1, handle: 1 } as const
-  attachTc(place, object.program(NAMES.release))
-}
-
-/** The flows that an earlier process left locked: their packets are stored from now on. */
-function adoptHolds(flows: BpfMap, queue: HoldQueue): void {
-  for (const batch of flows.batches(1024, BPF_F_LOCK)) {
-    for (const { rule } of decodeBatch(batch)) if (rule.action === 'hold') queue.hold(rule.flow.id)
-  }
-}
-
-function decodeBatch({ count, keys, values }: { count: number; keys: Uint8Array; values: Uint8Array }): ListedRule[] {
-  const rules: ListedRule[] = []
-  for (let index = 0; index < count; index++) {
-    const key = keys.subarray(index * 36, (index + 1) * 36)
-    const rule = decodeEntry(key, values.subarray(index * RULE_LENGTH, (index + 1) * RULE_LENGTH))
-    if (rule !== undefined) rules.push(rule)
-  }
-  return rules
-}
-
 function bytesOf(id: string): Uint8Array {
   return Uint8Array.from(id, (character) => character.charCodeAt(0))
-}
-
-function readObject(): Uint8Array {
-  return readFileSync(new URL('../bpf/tc.o', import.meta.url))
 }

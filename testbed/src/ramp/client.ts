@@ -17,10 +17,14 @@ export interface RampReport {
   readonly seconds: number
 }
 
+/** A connection without progress for so long is given up, in milliseconds. */
+const GIVE_UP = 5000
+
 const [address = '', port = '', total = '', concurrency = ''] = process.argv.slice(2)
 const stalls: number[] = []
 const failures: string[] = []
 let bytes = 0
+const watched = new Set<() => void>()
 let opened = 0
 let finished = 0
 const startedAt = performance.now()
@@ -39,25 +43,32 @@ function open(): void {
   const reader = new RampReader()
   let writer: RampWriter | undefined
   let planSent = 0
-  let progressAt = 0
+  let progressAt = performance.now()
+  let moving = false
   let longest = 0
   let over = false
 
   const limit = () => (continuous || reader.position > plan.moveAt ? plan.upload : plan.upload / 2)
   const progress = () => {
     const now = performance.now()
-    if (progressAt !== 0 && now - progressAt > longest) longest = now - progressAt
+    if (moving && now - progressAt > longest) longest = now - progressAt
+    moving = true
     progressAt = now
   }
   const finish = (failure?: string) => {
     if (over) return
     over = true
+    watched.delete(watch)
     finished++
     if (failure === undefined) stalls.push(longest)
     else failures.push(`connection ${index} (${JSON.stringify(plan)}), ${reader.position} received, ${writer?.position} sent: ${failure}`)
     if (opened < Number(total)) open()
     else if (finished === Number(total)) report()
   }
+  const watch = () => {
+    if (performance.now() - progressAt > GIVE_UP) finish('no progress')
+  }
+  watched.add(watch)
   const send = (socket: import('bun').Socket<unknown>) => {
     if (planSent < PLAN_LENGTH) planSent += Math.max(socket.write(encodePlan(plan).subarray(planSent)), 0)
     if (planSent < PLAN_LENGTH) return
@@ -104,4 +115,7 @@ function report(): void {
   process.exit(failures.length === 0 ? 0 : 1)
 }
 
+setInterval(() => {
+  for (const watch of watched) watch()
+}, 250)
 for (let index = 0; index < Math.min(Number(concurrency), Number(total)); index++) open()

@@ -5,13 +5,17 @@
  *
  * Prints `{"event":"ready"}` when every server is connected, and at SIGTERM one line with what it saw.
  */
-import { HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
+import { type FlowKey, HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
 import { flowOf, Rtnetlink } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket } from 'bun'
 import { type ControlChannel, ControlConnector, helloOf, loadConfig, readCredentials, SocketOrigin, systemClock } from 'xoffload'
 import { encodeProgress, RampConnection } from './connection.ts'
 import { decodePlan, PLAN_LENGTH } from './plan.ts'
+import { requestedDelay, requestedSabotage, SabotagedRules, sabotagedOrigin } from './sabotage.ts'
+
+/** How long a rule catches late packets, in milliseconds. */
+const LINGER = 1000
 
 /** What the origin saw of a whole run. */
 export interface OriginReport {
@@ -24,10 +28,12 @@ export interface OriginReport {
 }
 
 const config = await loadConfig('gateway', process.argv[2] ?? '')
-const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows })
+const sabotage = requestedSabotage()
+const maximumHeldBytes = sabotage === 'drop-held' ? 0 : 64 * 1024 * 1024
+const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows, maximumHeldBytes })
 await redirector.open()
 const origin = new HandoffOrigin({
-  redirector,
+  redirector: new SabotagedRules(redirector, sabotage, requestedDelay(), (flow) => trace('steered', flow)),
   clock: systemClock,
   epoch: process.pid,
   maximumHandoffs: config.limits.handoffs,
@@ -51,12 +57,27 @@ await new Promise<void>(async (resolve) => {
       if (destinations.length === config.servers.length) resolve()
     },
     onMessage(channel, message) {
-      if (message.type === 'ended') void redirector.remove(message.flow)
+      if (message.type === 'ended') ended(channel, message.flow)
       else origin.receive(channel, message)
     },
     onDown: (channel, reason) => failures.push(`${channel.host}: ${reason.message}`),
   })
 })
+
+/** The rule stays for a while, for late packets. */
+function ended(channel: ControlChannel, flow: FlowKey): void {
+  const target = destinations.find((destination) => destination.channel === channel)?.steer
+  if (target === undefined) return
+  void redirector.put({ action: 'steer', flow, target, ended: true })
+  setTimeout(() => void redirector.remove(flow), LINGER)
+}
+
+/** A line for who compares with what passes on the wire. */
+function trace(event: string, flow: FlowKey): void {
+  if (process.env.XOFFLOAD_TRACE !== undefined) {
+    console.log(JSON.stringify({ trace: event, flow: `${flow}`, at: performance.timeOrigin + performance.now() }))
+  }
+}
 
 class OriginConnection {
   readonly #socket: Socket<OriginConnection>
@@ -108,20 +129,12 @@ class OriginConnection {
   async #move(connection: SocketOrigin, ramp: RampConnection): Promise<void> {
     const destination = destinations[next++ % destinations.length]
     if (destination === undefined) throw new Error('no server')
-    const counted = {
-      flow: connection.flow,
-      freeze: () => connection.freeze(),
-      snapshot() {
-        const snapshot = connection.snapshot()
-        if (snapshot.receive.queue.length > 0) queues.received++
-        if (snapshot.send.sent.length > 0) queues.sent++
-        if (snapshot.send.unsent.length > 0) queues.unsent++
-        return snapshot
-      },
-      thaw: () => connection.thaw(),
-      release: () => connection.release(),
-      reset: () => connection.reset(),
-    }
+    const counted = sabotagedOrigin(connection, sabotage, ({ flow, receive, send }) => {
+      if (receive.queue.length > 0) queues.received++
+      if (send.sent.length > 0) queues.sent++
+      if (send.unsent.length > 0) queues.unsent++
+      trace('frozen', flow)
+    })
     this.#report(await origin.handOff(counted, destination, encodeProgress(ramp.progress)), connection)
   }
 

@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../deployment/configuration.ts'
+import { type SeenSegment, Sniffer } from '../sniffer.ts'
 import { Testbed } from '../testbed.ts'
 import type { RampReport } from './client.ts'
 import type { OriginReport } from './origin.ts'
+import type { Sabotage } from './sabotage.ts'
 import type { TargetReport } from './target.ts'
 
 /** What to move. */
@@ -13,6 +16,19 @@ export interface RampOptions {
   readonly servers?: number
   /** Address family of the service, default 4. */
   readonly family?: 4 | 6
+  /** What to break, so that a test can show that it notices. */
+  readonly sabotage?: Sabotage
+  /** Milliseconds that the commit is late. */
+  readonly steerDelay?: number
+  /** Watch the wire at the client. */
+  readonly sniff?: boolean
+}
+
+/** A moment in a handoff, milliseconds since the epoch. */
+export interface Trace {
+  readonly trace: 'frozen' | 'steered'
+  readonly flow: string
+  readonly at: number
 }
 
 /** What all programs of a run saw. */
@@ -20,6 +36,12 @@ export interface RampRun {
   readonly client: RampReport
   readonly origin: OriginReport
   readonly targets: readonly TargetReport[]
+  /** RST that the hosts' network stacks sent: `Tcp: OutRsts` of /proc/net/snmp. */
+  readonly resets: { readonly gateway: number; readonly servers: number }
+  /** Only with `sniff`. */
+  readonly traces: readonly Trace[]
+  readonly segments: readonly SeenSegment[]
+  readonly macs: { readonly gateway: string; readonly servers: readonly string[] }
 }
 
 /**
@@ -34,29 +56,47 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   const gateway = testbed.host('gateway')
   const servers = names.map((name) => testbed.host(name))
   const configuration = await Configuration.create(gateway, servers, service)
+  const env = {
+    ...(options.sabotage !== undefined && { XOFFLOAD_SABOTAGE: options.sabotage }),
+    ...(options.steerDelay !== undefined && { XOFFLOAD_STEER_DELAY: `${options.steerDelay}` }),
+    ...(options.sniff && { XOFFLOAD_TRACE: '1' }),
+  }
   const targets = await Promise.all(
-    servers.map(async (server) => server.spawn([process.execPath, program('target'), await configuration.serverFile(server)])),
+    servers.map(async (server) => server.spawn([process.execPath, program('target'), await configuration.serverFile(server)], { env })),
   )
   await Promise.all(targets.map((target) => target.line(/"ready"/)))
-  const origin = gateway.spawn([process.execPath, program('origin'), await configuration.gatewayFile()])
+  const origin = gateway.spawn([process.execPath, program('origin'), await configuration.gatewayFile()], { env })
+  const traces: Trace[] = []
+  origin.stdout.onLine((line) => {
+    if (line.startsWith('{"trace"')) traces.push(JSON.parse(line))
+  })
   await origin.line(/"ready"/)
+  using sniffer = options.sniff ? new Sniffer(testbed.host('client')) : undefined
   const address = options.family === 6 ? service.ipv6 : service.ipv4
-  const client = testbed.host('client').spawn([
-    process.execPath,
-    program('client'),
-    address,
-    `${ports.service}`,
-    `${options.connections}`,
-    `${options.concurrency}`,
-  ])
+  const client = testbed
+    .host('client')
+    .spawn([process.execPath, program('client'), address, `${ports.service}`, `${options.connections}`, `${options.concurrency}`])
   const clientReport = await client.line(/"completed"/, { timeout: 600_000 })
+  sniffer?.drain()
+  const resets = { gateway: sentResets(origin.pid), servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0) }
   origin.signal('SIGTERM')
   for (const target of targets) target.signal('SIGTERM')
   return {
     client: JSON.parse(clientReport),
     origin: JSON.parse(await origin.line(/"handedOff"/)),
     targets: await Promise.all(targets.map(async (target) => JSON.parse(await target.line(/"adopted"/)))),
+    resets,
+    traces,
+    segments: sniffer?.segments ?? [],
+    macs: { gateway: `${gateway.mac}`, servers: servers.map(({ mac }) => `${mac}`) },
   }
+}
+
+function sentResets(pid: number): number {
+  const [names = '', values = ''] = readFileSync(`/proc/${pid}/net/snmp`, 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('Tcp:'))
+  return Number(values.split(' ')[names.split(' ').indexOf('OutRsts')])
 }
 
 function program(name: string): string {

@@ -5,9 +5,11 @@
  *
  * Prints `{"event":"ready"}`, and at SIGTERM one line with what it saw.
  */
-import type { Socket } from 'bun'
+import type { Socket, SocketHandler, TCPSocketConnectOptions } from 'bun'
 import { loadConfig, type RestoredSocket, ServerAgent } from 'xoffload'
+import { TcRedirector } from '@xoffload/redirect-ebpf'
 import { decodeProgress, RampConnection } from './connection.ts'
+import { requestedSabotage } from './sabotage.ts'
 
 /** What the target saw of a whole run. */
 export interface TargetReport {
@@ -42,33 +44,35 @@ async function adopt(restored: RestoredSocket, application: Uint8Array): Promise
     if (!done) failures.push(`${restored.flow} at ${JSON.stringify(ramp?.progress ?? progress)}: ${reason}`)
     done = true
   }
-  await Bun.connect({
-    fd: restored.take(),
-    allowHalfOpen: true,
-    socket: {
-      open: write,
-      drain: write,
-      data(socket, chunk) {
-        try {
-          ramp?.read(chunk)
-        } catch (error) {
-          fail(String(error))
-          socket.terminate()
-          return
-        }
-        write(socket)
-      },
-      end(socket) {
-        fail('the client ended early')
-        socket.end()
-      },
-      close: (_socket, error) => fail(`closed ${error ?? ''}`),
-      error: (_socket, error) => fail(String(error)),
+  const handlers: SocketHandler<unknown> = {
+    open: write,
+    drain: write,
+    data(socket, chunk) {
+      try {
+        ramp?.read(chunk)
+      } catch (error) {
+        fail(String(error))
+        socket.terminate()
+        return
+      }
+      write(socket)
     },
-  } as unknown as Parameters<typeof Bun.connect>[0])
+    end(socket) {
+      fail('the client ended early')
+      socket.end()
+    },
+    close: (_socket, error) => fail(`closed ${error ?? ''}`),
+    error: (_socket, error) => fail(String(error)),
+  }
+  // Bun documents no way to adopt a file descriptor in its types.
+  const options = { fd: restored.take(), allowHalfOpen: true, socket: handlers } as unknown as TCPSocketConnectOptions<unknown>
+  await Bun.connect(options)
 }
 
-const agent = await ServerAgent.start(await loadConfig('server', process.argv[2] ?? ''), { application: { adopt } })
+const config = await loadConfig('server', process.argv[2] ?? '')
+const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows })
+if (requestedSabotage() === 'loud-target') redirector.put = async () => 'active'
+const agent = await ServerAgent.start(config, { application: { adopt }, redirector })
 console.log(JSON.stringify({ event: 'ready' }))
 await new Promise((resolve) => process.once('SIGTERM', resolve))
 const report: TargetReport = { adopted, uploadInFlight, unsentBytes, failures: failures.slice(0, 20) }

@@ -61,7 +61,8 @@ export class BpfMap {
   /** Inserts or replaces, subject to `flags`. E2BIG when the map is full, EEXIST or ENOENT as the flags say. */
   update(key: Uint8Array, value: Uint8Array, flags: number = BPF_ANY): void {
     this.#setKey(key)
-    if (value.length !== this.info.valueSize) throw new LinuxError(this.#call('update'), 'EINVAL', 'the value has a wrong length')
+    if (value.length !== this.info.valueSize)
+      throw new LinuxError(this.#call('update'), 'EINVAL', 'the value has a wrong length')
     this.#value.bytes.set(value)
     const result = this.#library.bpf_map_update_elem(this.fd, this.#key.pointer, this.#value.pointer, flags)
     if (result < 0) this.#fail('update', -result)
@@ -123,7 +124,11 @@ export class BpfMap {
       if (result < 0 && result !== -ENOENT) this.#fail('lookup_batch', -result)
       const found = count.view.getUint32(0, true)
       if (found > 0) {
-        yield { count: found, keys: keys.bytes.subarray(0, found * keySize), values: values.bytes.subarray(0, found * valueSize) }
+        yield {
+          count: found,
+          keys: keys.bytes.subarray(0, found * keySize),
+          values: values.bytes.subarray(0, found * valueSize),
+        }
       }
       if (result === -ENOENT) return
       ;[here, next] = [next, here]
@@ -147,7 +152,8 @@ export class BpfMap {
   }
 
   #setKey(key: Uint8Array): void {
-    if (key.length !== this.info.keySize) throw new LinuxError(this.#call('key'), 'EINVAL', 'the key has a wrong length')
+    if (key.length !== this.info.keySize)
+      throw new LinuxError(this.#call('key'), 'EINVAL', 'the key has a wrong length')
     // A descriptor number is used again after it was closed: never touch what may be another map.
     if (this.#closed) throw new LinuxError(this.#call('use'), 'EBADF', 'the map is closed')
     this.#key.bytes.set(key)

@@ -83,7 +83,10 @@ export class BpfObject {
   #configure(name: string, { maxEntries, reuse }: BpfMapOptions): void {
     const map = this.#findMap(name)
     if (maxEntries !== undefined) {
-      checkResult(`bpf_map__set_max_entries(${name}, ${maxEntries})`, libbpf().bpf_map__set_max_entries(map, maxEntries))
+      checkResult(
+        `bpf_map__set_max_entries(${name}, ${maxEntries})`,
+        libbpf().bpf_map__set_max_entries(map, maxEntries),
+      )
     }
     if (reuse !== undefined) checkResult(`bpf_map__reuse_fd(${name})`, libbpf().bpf_map__reuse_fd(map, reuse.fd))
   }
@@ -108,6 +111,7 @@ function loadError(errno: number, log: string): LinuxError {
   const call = 'bpf_object__load'
   if (name === 'EPERM') return new LinuxError(call, name, BPF_PRIVILEGE)
   const lines = log.trimEnd().split('\n')
-  if (lines.length < 2) return new LinuxError(call, name, 'the kernel said nothing more; is it built with CONFIG_BPF_SYSCALL?')
+  if (lines.length < 2)
+    return new LinuxError(call, name, 'the kernel said nothing more; is it built with CONFIG_BPF_SYSCALL?')
   return new LinuxError(call, name, `the kernel refuses the program:\n${lines.slice(-25).join('\n')}`)
 }

@@ -65,7 +65,8 @@ function openLibrary(name: string): Libbpf {
 }
 
 /** Why bpf(2) answers EPERM. */
-export const BPF_PRIVILEGE = 'it needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN in the initial user namespace'
+export const BPF_PRIVILEGE =
+  'it needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN in the initial user namespace'
 
 /** Returns `result`, or throws a {@link LinuxError} for the negative errno that it is. */
 export function checkBpf(call: string, result: number, advice?: string): number {

@@ -77,7 +77,8 @@ export class Rtnetlink {
     if (!byName) viewOf(info).setInt32(4, device, true)
     const body = new NetlinkBody(info)
     if (byName) body.text(3, device)
-    const [reply] = orUndefined('ENODEV', () => this.#socket.request(`RTM_GETLINK ${device}`, RTM_GETLINK, 0, body.bytes)) ?? []
+    const [reply] =
+      orUndefined('ENODEV', () => this.#socket.request(`RTM_GETLINK ${device}`, RTM_GETLINK, 0, body.bytes)) ?? []
     return reply === undefined ? undefined : decodeLink(reply.body)
   }
 
@@ -131,7 +132,8 @@ export class Rtnetlink {
     message[0] = family(bytes)
     viewOf(message).setInt32(4, index, true)
     const body = new NetlinkBody(message).attribute(1, bytes)
-    const [reply] = orUndefined('ENOENT', () => this.#socket.request(`RTM_GETNEIGH ${address}`, RTM_GETNEIGH, 0, body.bytes)) ?? []
+    const [reply] =
+      orUndefined('ENOENT', () => this.#socket.request(`RTM_GETNEIGH ${address}`, RTM_GETNEIGH, 0, body.bytes)) ?? []
     if (reply === undefined) return undefined
     const mac = netlinkAttributes(reply.body.subarray(12)).get(2)
     return { mac: mac?.length === 6 ? MacAddress.from(mac) : undefined, state: viewOf(reply.body).getUint16(8, true) }

@@ -71,7 +71,8 @@ export class NetlinkSocket {
     for (let attempt = 1; ; attempt++) {
       const replies = this.#exchange(call, type, flags | NLM_F_REQUEST | (dump ? 0 : NLM_F_ACK), body)
       if (replies !== undefined) return replies
-      if (attempt === DUMP_ATTEMPTS) throw new LinuxError(call, 'EINTR', 'the table changes while it is being read: try again')
+      if (attempt === DUMP_ATTEMPTS)
+        throw new LinuxError(call, 'EINTR', 'the table changes while it is being read: try again')
     }
   }
 
@@ -94,7 +95,8 @@ export class NetlinkSocket {
     let consistent = true
     for (;;) {
       const received = Number(check(call, Number(libc.recv(this.#fd, this.#buffer, RECEIVE_LENGTH, MSG_TRUNC))))
-      if (received > RECEIVE_LENGTH) throw new LinuxError(call, 'EMSGSIZE', 'the answer is larger than any that is known')
+      if (received > RECEIVE_LENGTH)
+        throw new LinuxError(call, 'EMSGSIZE', 'the answer is larger than any that is known')
       // Views of the replies must survive the next receive.
       const datagram = this.#buffer.slice(0, received)
       for (const message of messages(datagram)) {

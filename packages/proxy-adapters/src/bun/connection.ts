@@ -1,12 +1,12 @@
 import type { Socket } from 'bun'
-import { BodyDecoder, HttpSyntaxError, parseRequestHead, type Refusal, type RequestHead } from '../http/index.ts'
+import { BodyDecoder, HttpSyntaxError, type Refusal, type RequestHead, RequestHeadParser } from '../http/index.ts'
 import { ClientGoneError, HttpServerError } from './errors.ts'
 import { Exchange } from './exchange.ts'
 import type { ConnectionHost } from './host.ts'
-import { SocketInfo } from './info.ts'
+import { origin, SocketInfo } from './info.ts'
 import type { AdoptOptions } from './options.ts'
 import { Output } from './output.ts'
-import { isServable } from './request.ts'
+import { isServable, RequestFactory } from './request.ts'
 import { RequestBody } from './request-body.ts'
 import { Responder } from './responder.ts'
 
@@ -27,6 +27,8 @@ export class Connection {
   readonly #host: ConnectionHost
   readonly #socket: Socket<Connection>
   readonly #output: Output
+  readonly #parser: RequestHeadParser
+  readonly #requests: RequestFactory
   readonly #responder: Responder
   readonly #onClose: (() => void) | undefined
   #phase: Phase = 'idle'
@@ -53,7 +55,10 @@ export class Connection {
     this.#activity = host.now
     this.#onClose = options.onClose
     this.#output = new Output(socket)
-    this.#responder = new Responder(host, socket, this.#output, this, new SocketInfo(socket, adopted, options.client))
+    this.#parser = new RequestHeadParser(host.limits)
+    this.#requests = new RequestFactory(() => origin(socket))
+    const info = new SocketInfo(socket, adopted, options.client)
+    this.#responder = new Responder(host, socket, { output: this.#output, owner: this, info, requests: this.#requests })
     if (options.unsent !== undefined && options.unsent.length > 0) this.#output.send('', options.unsent)
   }
 
@@ -168,7 +173,7 @@ export class Connection {
 
   /** Begins the request at the start of `input`. Returns false when its head is incomplete. */
   #begin(input: Buffer): boolean {
-    const head = parseRequestHead(input, this.#host.limits)
+    const head = this.#parser.parse(input)
     if (head.kind === 'incomplete') {
       if (this.#since === 0) this.#since = this.#host.now
       return false
@@ -180,7 +185,7 @@ export class Connection {
     }
     this.#host.countRequest()
     this.#input = input.length === head.headLength ? undefined : input.subarray(head.headLength)
-    const exchange = new Exchange(head)
+    const exchange = new Exchange(head, this.#requests)
     this.#exchange = exchange
     this.#answered = false
     this.#phase = 'handling'
@@ -285,6 +290,7 @@ export class Connection {
   }
 
   #next(): void {
+    this.#requests.release(this.#exchange?.request)
     this.#exchange = undefined
     this.#phase = 'idle'
     this.#process()

@@ -1,12 +1,13 @@
 import type { RequestHead } from '../http/index.ts'
+import type { RequestFactory, ServedRequest } from './request.ts'
 import type { RequestBody } from './request-body.ts'
 import type { BodyReader } from './stream-sender.ts'
 
 /** One request and its response, while they last. */
 export class Exchange {
   readonly head: RequestHead
-  readonly #abort = new AbortController()
-  request: Request | undefined
+  readonly #requests: RequestFactory
+  request: ServedRequest | undefined
   /** The request's body as long as it is streamed to the handler. */
   body: RequestBody | undefined
   /** The response's body while it is being sent. */
@@ -20,14 +21,10 @@ export class Exchange {
   /** Whether the outcome no longer matters: the client is gone or got an error. */
   abandoned = false
 
-  constructor(head: RequestHead) {
+  constructor(head: RequestHead, requests: RequestFactory) {
     this.head = head
+    this.#requests = requests
     this.awaitsContinue = head.expectContinue && head.bodyFraming.kind !== 'none'
-  }
-
-  /** Aborted when the client goes away before the response is complete. */
-  get signal(): AbortSignal {
-    return this.#abort.signal
   }
 
   /** Ends the exchange early: the handler's signal fires, its streams end. */
@@ -37,6 +34,6 @@ export class Exchange {
     this.body?.fail(error)
     // A producer that fails while it is cancelled has nobody left to tell.
     this.reader?.cancel(error).catch(() => {})
-    this.#abort.abort(error)
+    this.#requests.abort(error)
   }
 }

@@ -18,3 +18,8 @@ export class SocketInfo implements ConnectionInfo {
     return this.#client
   }
 }
+
+/** Scheme and authority of this end of the connection. */
+export function origin({ localAddress, localPort }: Socket<unknown>): string {
+  return `http://${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`
+}

@@ -1,4 +1,4 @@
-import type { RequestHead } from '../http/index.ts'
+import type { HeaderList, RequestHead } from '../http/index.ts'
 import type { RequestBody } from './request-body.ts'
 
 /**
@@ -18,25 +18,76 @@ export function isServable(method: string): boolean {
   return known
 }
 
-/**
- * The request as a handler sees it. @param origin the scheme and authority to use when the client named none.
- * @throws TypeError when the target and host make no URL.
- */
-export function createRequest(
-  head: RequestHead,
-  origin: () => string,
-  signal: AbortSignal,
-  body: Uint8Array | RequestBody | undefined,
-): Request {
-  const init: RequestInit = { method: head.method, headers: head.headers.toArray(), signal }
-  if (body !== undefined) init.body = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : body.stream
-  return new Request(url(head, origin), init)
+/** A `Request` that notices when its abort signal is asked for. */
+export class ServedRequest extends Request {
+  #signalTaken = false
+
+  /** Whether somebody may have listeners on the signal. */
+  get signalTaken(): boolean {
+    return this.#signalTaken
+  }
+
+  // Request's types declare `signal` as a property, which no accessor may override in the usual way.
+  static {
+    const inherited = Object.getOwnPropertyDescriptor(Request.prototype, 'signal')?.get
+    Object.defineProperty(ServedRequest.prototype, 'signal', {
+      configurable: true,
+      enumerable: true,
+      get(this: ServedRequest): AbortSignal {
+        this.#signalTaken = true
+        return inherited?.call(this)
+      },
+    })
+  }
 }
 
-function url({ target, headers }: RequestHead, origin: () => string): string {
-  // An absolute target names the authority itself and wins over Host (RFC 9112 3.2.2).
-  if (!target.startsWith('/') && target !== '*') return target
-  const host = headers.get('host')
-  const base = host === undefined || host === '' ? origin() : `http://${host}`
-  return target === '*' ? `${base}/*` : base + target
+/** Makes the requests of one connection. What they have in common is made once. */
+export class RequestFactory {
+  readonly #localOrigin: () => string
+  #controller = new AbortController()
+  #list: HeaderList | undefined
+  #headers = new Headers()
+  #origin = ''
+
+  /** @param localOrigin scheme and authority of this end, for a client that names none. */
+  constructor(localOrigin: () => string) {
+    this.#localOrigin = localOrigin
+  }
+
+  /**
+   * The request as a handler sees it.
+   * @throws TypeError when the target and host make no URL.
+   */
+  create(head: RequestHead, body: Uint8Array | RequestBody | undefined): ServedRequest {
+    const { method, target, headers } = head
+    if (headers !== this.#list) this.#use(headers)
+    const init: RequestInit = { method, headers: this.#headers, signal: this.#controller.signal }
+    if (body !== undefined) init.body = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : body.stream
+    // An absolute target names the authority itself and wins over Host (RFC 9112 3.2.2).
+    const url = target.startsWith('/') ? this.#origin + target : target === '*' ? `${this.#origin}/*` : target
+    return new ServedRequest(url, init)
+  }
+
+  /** The exchange of `request` is over. Its signal is used again unless somebody may still listen to it. */
+  release(request: ServedRequest | undefined): void {
+    if (request?.signalTaken) this.#controller = new AbortController()
+  }
+
+  /** Fires the signal of the request under way. */
+  abort(error: Error): void {
+    this.#controller.abort(error)
+  }
+
+  /** The reason of {@link abort}. */
+  get abortReason(): unknown {
+    return this.#controller.signal.reason
+  }
+
+  /** The parser gives the same list again when a client repeats its headers. */
+  #use(list: HeaderList): void {
+    this.#list = list
+    this.#headers = new Headers(list.toArray())
+    const host = list.get('host')
+    this.#origin = host === undefined || host === '' ? this.#localOrigin() : `http://${host}`
+  }
 }

@@ -5,10 +5,10 @@ import type { Exchange } from './exchange.ts'
 import type { ConnectionHost } from './host.ts'
 import type { ConnectionInfo } from './options.ts'
 import type { Output } from './output.ts'
-import { createRequest } from './request.ts'
-import { type ResponseBody, takeBody } from './response-body.ts'
+import type { RequestFactory, ServedRequest } from './request.ts'
+import { type ResponseBody, release, takeBody } from './response-body.ts'
 import { closingResponse, type ResponseFraming, responseHead } from './response-head.ts'
-import { type BodyRead, type StreamFraming, sendStream } from './stream-sender.ts'
+import { type BodyRead, type BodyReader, type StreamFraming, sendStream } from './stream-sender.ts'
 
 /** What a responder tells its connection. */
 export interface ResponderOwner {
@@ -28,20 +28,26 @@ export class Responder {
   readonly #output: Output
   readonly #owner: ResponderOwner
   readonly #info: ConnectionInfo
+  readonly #requests: RequestFactory
 
-  constructor(host: ConnectionHost, socket: Socket<unknown>, output: Output, owner: ResponderOwner, info: ConnectionInfo) {
+  constructor(
+    host: ConnectionHost,
+    socket: Socket<unknown>,
+    { output, owner, info, requests }: { output: Output; owner: ResponderOwner; info: ConnectionInfo; requests: RequestFactory },
+  ) {
     this.#host = host
     this.#socket = socket
     this.#output = output
     this.#owner = owner
     this.#info = info
+    this.#requests = requests
   }
 
   /** Hands the request to the handler and its response to the client. @param body a complete body, if it is not streamed. */
   run(exchange: Exchange, body: Uint8Array | undefined): void {
-    let request: Request
+    let request: ServedRequest
     try {
-      request = createRequest(exchange.head, () => this.#origin(), exchange.signal, body ?? exchange.body)
+      request = this.#requests.create(exchange.head, body ?? exchange.body)
     } catch {
       // The only thing that can be wrong here is the URL: a host or port that the URL standard does not know.
       return this.refuse(exchange, 400)
@@ -97,8 +103,12 @@ export class Responder {
     if (body.kind === 'bytes' && !silent) this.#output.send(text, body.bytes)
     else this.#output.send(text)
     if (body.kind === 'stream') void body.stream.cancel().catch(() => {})
-    if (!this.#output.blocked) return this.#owner.finished(exchange, keepAlive)
+    if (!this.#output.blocked) {
+      release(body)
+      return this.#owner.finished(exchange, keepAlive)
+    }
     void this.#output.drained().then((open) => {
+      release(body)
       if (open) this.#owner.finished(exchange, keepAlive)
     })
   }
@@ -110,7 +120,7 @@ export class Responder {
     framing: StreamFraming,
     keepAlive: boolean,
   ): Promise<void> {
-    const reader = body.stream.getReader()
+    const reader = body.stream.getReader() as BodyReader
     exchange.reader = reader
     try {
       let first: BodyRead | Promise<BodyRead> = peek(reader.read())
@@ -129,7 +139,7 @@ export class Responder {
 
   #fail(exchange: Exchange, error: unknown): void {
     // An abandoned handler mostly fails with the reason of its own abort signal, or with what a called function made of it.
-    if (exchange.abandoned && (error === exchange.signal.reason || (error instanceof Error && error.name === 'AbortError'))) return
+    if (exchange.abandoned && (error === this.#requests.abortReason || (error instanceof Error && error.name === 'AbortError'))) return
     const response = this.#host.report(error, exchange.request)
     if (exchange.abandoned) return
     if (exchange.responding) return this.#owner.broken()
@@ -146,11 +156,6 @@ export class Responder {
     if (!exchange.head.keepAlive || this.#host.stopping || exchange.awaitsContinue || exchange.truncated) return false
     const { headers } = response
     return headers.count === 0 || headers.get('connection')?.toLowerCase() !== 'close'
-  }
-
-  #origin(): string {
-    const { localAddress, localPort } = this.#socket
-    return `http://${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`
   }
 }
 

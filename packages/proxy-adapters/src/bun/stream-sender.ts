@@ -16,7 +16,7 @@ function toBytes(chunk: unknown): Uint8Array {
 
 export type StreamFraming = { readonly kind: 'chunked' | 'close' } | { readonly kind: 'length'; readonly contentLength: number }
 /** Reads a response body. */
-export type BodyReader = ReturnType<ReadableStream<unknown>['getReader']>
+export type BodyReader = ReadableStreamDefaultReader<unknown>
 export type BodyRead = Awaited<ReturnType<BodyReader['read']>>
 
 /**

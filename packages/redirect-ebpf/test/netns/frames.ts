@@ -41,9 +41,28 @@ export function withoutVirtioHeader(frame: Uint8Array): Uint8Array {
 }
 
 function tcpSegment(ip: FlowKey, flags: number, payload: Uint8Array): number[] {
-  const header = [...u16(ip.client.port), ...u16(ip.service.port), 0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, ...u16(1024), 0, 0, 0, 0]
+  const header = [
+    ...u16(ip.client.port),
+    ...u16(ip.service.port),
+    0,
+    0,
+    0,
+    1,
+    0,
+    0,
+    0,
+    1,
+    0x50,
+    flags,
+    ...u16(1024),
+    0,
+    0,
+    0,
+    0,
+  ]
   const segment = [...header, ...payload]
-  const addresses = ip.family === 4 ? [...ip.bytes.subarray(12, 16), ...ip.bytes.subarray(28, 32)] : [...ip.bytes.subarray(0, 32)]
+  const addresses =
+    ip.family === 4 ? [...ip.bytes.subarray(12, 16), ...ip.bytes.subarray(28, 32)] : [...ip.bytes.subarray(0, 32)]
   const sum = checksum([...addresses, ...u16(6), ...u16(segment.length), ...segment])
   segment.splice(16, 2, ...u16(sum))
   return segment

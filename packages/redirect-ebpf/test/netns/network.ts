@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { MacAddress } from '@xoffload/core'
+import type { MacAddress } from '@xoffload/core'
 import { inNetworkNamespace, Rtnetlink, Tap, writeSysctl } from '@xoffload/linux'
 
 /** Runs a command to its end. Throws with what it said when it fails. */

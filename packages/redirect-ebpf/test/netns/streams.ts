@@ -1,4 +1,4 @@
-import { FlowKey } from '@xoffload/core'
+import type { FlowKey } from '@xoffload/core'
 import { writeSysctl } from '@xoffload/linux'
 import type { Socket, TCPSocketListener } from 'bun'
 import type { Host } from './network.ts'

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { FlowKey, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
-import { BpfObject, bpfProgramInfo, BpfMap, Rtnetlink, type Tap } from '@xoffload/linux'
+import { BpfMap, BpfObject, bpfProgramInfo, Rtnetlink, type Tap } from '@xoffload/linux'
 import { TcRedirector, type TcRedirectorOptions } from '@xoffload/redirect-ebpf'
 import { tcpFrame } from './frames.ts'
 import { run, SERVICE_IPV4, snmp, TestNetwork, until } from './network.ts'
@@ -100,7 +100,10 @@ describe('open and close', () => {
     await redirector.close()
     expect([devices(), descriptors(), tc('qdisc', 'show')]).toEqual(before)
     // The kernel frees programs and maps after a grace period.
-    await until('programs and maps are freed', () => !programs.some((id) => bpfProgramInfo(id)) && !maps.some(mapExists))
+    await until(
+      'programs and maps are freed',
+      () => !programs.some((id) => bpfProgramInfo(id)) && !maps.some(mapExists),
+    )
   })
 
   test('give held packets back to the stack', async () => {
@@ -206,7 +209,11 @@ describe('others on the device', () => {
 
   test('keep their filters and their qdisc', async () => {
     tc('qdisc', 'add', 'dev', 'eth0', 'clsact')
-    for (const [hook, priority] of [['ingress', '1'], ['ingress', '200'], ['egress', '1']] as const) {
+    for (const [hook, priority] of [
+      ['ingress', '1'],
+      ['ingress', '200'],
+      ['egress', '1'],
+    ] as const) {
       tc('filter', 'add', 'dev', 'eth0', hook, 'pref', priority, ...u32)
     }
     const before = ['ingress', 'egress'].map((hook) => tc('filter', 'show', 'dev', 'eth0', hook))

@@ -44,7 +44,8 @@ async function steeredFrame(): Promise<Uint8Array> {
   let found: Uint8Array | undefined
   await until('a frame for the target', () => {
     let frame = target.read()
-    while (frame !== undefined && !TARGET.equals(MacAddress.from(withoutVirtioHeader(frame).subarray(0, 6)))) frame = target.read()
+    while (frame !== undefined && !TARGET.equals(MacAddress.from(withoutVirtioHeader(frame).subarray(0, 6))))
+      frame = target.read()
     found = frame
     return frame !== undefined
   })
@@ -57,32 +58,45 @@ function steer(flow: FlowKey): Rule {
 
 describe.each(families)('%s frames', (_name, from, to) => {
   const flow = FlowKey.of(from, to)
-  const base = (): TcpFrame => ({ source: CLIENT, destination: network.gateway.mac, from, to, payload: Buffer.from('hello') })
-  const steered = (frame: TcpFrame) => withoutVirtioHeader(tcpFrame({ ...frame, source: network.gateway.mac, destination: TARGET }))
-
-  test.each([[[]], [[5]], [[5, 6]]])('with VLAN tags %p are steered with nothing but their MAC addresses changed', async (vlans) => {
-    await redirector.put(steer(flow))
-    const frame = { ...base(), vlans }
-    client.write(tcpFrame(frame))
-    expect(await steeredFrame()).toEqual(steered(frame))
-    const counters = await redirector.counters(flow)
-    const bytes = BigInt(tcpFrame(frame).length - VIRTIO_NET_HEADER_LENGTH)
-    expect(counters).toMatchObject({ packets: 1n, bytes, egressPackets: 0n })
-    expect(counters?.lastSeen).toBeGreaterThan(0n)
+  const base = (): TcpFrame => ({
+    source: CLIENT,
+    destination: network.gateway.mac,
+    from,
+    to,
+    payload: Buffer.from('hello'),
   })
+  const steered = (frame: TcpFrame) =>
+    withoutVirtioHeader(tcpFrame({ ...frame, source: network.gateway.mac, destination: TARGET }))
 
-  test.each([[[]], [[5]], [[5, 6]]])('with VLAN tags %p are held, and steered unchanged when the rule is replaced', async (vlans) => {
-    await redirector.put({ action: 'hold', flow })
-    const frames = ['one', 'two', 'three'].map((text) => ({ ...base(), vlans, payload: Buffer.from(text) }))
-    for (const frame of frames) client.write(tcpFrame(frame))
-    await until('three frames are held', () => redirector.statistics().heldFrames === 3)
-    expect((await redirector.counters(flow))?.packets).toBe(3n)
-    await redirector.put(steer(flow))
-    for (const frame of frames) expect(await steeredFrame()).toEqual(steered(frame))
-    // They were counted under the rule that saw them.
-    expect((await redirector.counters(flow))?.packets).toBe(0n)
-    expect(redirector.statistics()).toMatchObject({ heldFrames: 0, heldBytes: 0, overflowedFrames: 0, lostFrames: 0 })
-  })
+  test.each([[[]], [[5]], [[5, 6]]])(
+    'with VLAN tags %p are steered with nothing but their MAC addresses changed',
+    async (vlans) => {
+      await redirector.put(steer(flow))
+      const frame = { ...base(), vlans }
+      client.write(tcpFrame(frame))
+      expect(await steeredFrame()).toEqual(steered(frame))
+      const counters = await redirector.counters(flow)
+      const bytes = BigInt(tcpFrame(frame).length - VIRTIO_NET_HEADER_LENGTH)
+      expect(counters).toMatchObject({ packets: 1n, bytes, egressPackets: 0n })
+      expect(counters?.lastSeen).toBeGreaterThan(0n)
+    },
+  )
+
+  test.each([[[]], [[5]], [[5, 6]]])(
+    'with VLAN tags %p are held, and steered unchanged when the rule is replaced',
+    async (vlans) => {
+      await redirector.put({ action: 'hold', flow })
+      const frames = ['one', 'two', 'three'].map((text) => ({ ...base(), vlans, payload: Buffer.from(text) }))
+      for (const frame of frames) client.write(tcpFrame(frame))
+      await until('three frames are held', () => redirector.statistics().heldFrames === 3)
+      expect((await redirector.counters(flow))?.packets).toBe(3n)
+      await redirector.put(steer(flow))
+      for (const frame of frames) expect(await steeredFrame()).toEqual(steered(frame))
+      // They were counted under the rule that saw them.
+      expect((await redirector.counters(flow))?.packets).toBe(0n)
+      expect(redirector.statistics()).toMatchObject({ heldFrames: 0, heldBytes: 0, overflowedFrames: 0, lostFrames: 0 })
+    },
+  )
 
   test('without a rule reach the stack', async () => {
     const before = snmp(network.gateway, 'Tcp', 'OutRsts')
@@ -171,7 +185,12 @@ describe('the store of held frames', () => {
 
   test('keeps the frames of a flow that stays held when another is released', async () => {
     const flows = [40001, 40002].map((port) => FlowKey.of({ ...from, port }, to))
-    const frameOf = (flow: FlowKey) => ({ source: CLIENT, destination: network.gateway.mac, from: flow.client, to: flow.service })
+    const frameOf = (flow: FlowKey) => ({
+      source: CLIENT,
+      destination: network.gateway.mac,
+      from: flow.client,
+      to: flow.service,
+    })
     for (const flow of flows) await redirector.put({ action: 'hold', flow })
     for (const flow of [...flows, ...flows]) client.write(tcpFrame(frameOf(flow)))
     await until('four frames are held', () => redirector.statistics().heldFrames === 4)
@@ -181,6 +200,7 @@ describe('the store of held frames', () => {
     expect(redirector.statistics().heldFrames).toBe(0)
     const steered = (flow: FlowKey) =>
       withoutVirtioHeader(tcpFrame({ ...frameOf(flow), source: network.gateway.mac, destination: TARGET }))
-    for (const flow of flows) for (let count = 0; count < 2; count++) expect(await steeredFrame()).toEqual(steered(flow))
+    for (const flow of flows)
+      for (let count = 0; count < 2; count++) expect(await steeredFrame()).toEqual(steered(flow))
   })
 })

@@ -25,7 +25,10 @@ function steer(flow: FlowKey): Rule {
   return { action: 'steer', flow, target: { mode: 'l2', mac: network.server.mac } }
 }
 
-async function connectTo(host: 'gateway' | 'server', flow: FlowKey): Promise<[client: RampSocket, service: RampSocket]> {
+async function connectTo(
+  host: 'gateway' | 'server',
+  flow: FlowKey,
+): Promise<[client: RampSocket, service: RampSocket]> {
   const { accepted, stop } = listen(network[host], flow.service.address, flow.service.port)
   stops.push(stop)
   return [await connect(network.client, flow), await accepted]
