@@ -21,7 +21,7 @@ import type { BenchOptions } from './main.ts'
 
 const IN_FLIGHT = [1, 64] as const
 /** The order in which the steps happen. `restore` is a part of `offer`, and `adopt` of `commit`. */
-const STEPS = ['lock', 'freeze', 'snapshot', 'offer', 'restore', 'steer', 'commit', 'adopt', 'total']
+const STEPS = ['lock', 'freeze', 'snapshot', 'silence', 'offer', 'restore', 'steer', 'commit', 'adopt', 'total']
 const client = join(import.meta.dir, '../../testbed/src/deployment/connect-client.ts')
 
 export async function run({ json, args }: BenchOptions): Promise<void> {

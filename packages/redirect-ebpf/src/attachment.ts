@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { RedirectorError } from '@xoffload/core'
 import { attachTc, BPF_F_LOCK, type BpfMap, BpfObject, createClsact, LinuxError, Rtnetlink, Tap } from '@xoffload/linux'
-import { attach, closeInheritance, detach, type HookPlace, inherit, removeEmptyClsact } from './device-hooks.ts'
+import { attach, detach, type HookPlace, inherit, removeEmptyClsact } from './device-hooks.ts'
 import { HoldQueue, TAP_QUEUE_LENGTH } from './hold-queue.ts'
 import { decodeBatch, encodeConfig, FIRST_INDEX, NAMES } from './layout.ts'
 
@@ -35,9 +35,7 @@ export function attachTo(options: AttachmentOptions): Attachment {
   // The TAP's name is the lock: the kernel gives it to one process, and takes it back when that process dies.
   const tap = openTap(ifindex, priority, device)
   undo.defer(() => tap.close())
-  using inheritances = new DisposableStack()
-  const inherited = inherit(place)
-  inheritances.defer(() => closeInheritance(inherited))
+  using inherited = inherit(place)
   const madeClsact = createClsact(ifindex)
   if (madeClsact) undo.defer(() => removeEmptyClsact(place))
   const object = BpfObject.load(readObject(), {
@@ -56,6 +54,7 @@ export function attachTo(options: AttachmentOptions): Attachment {
   adoptHolds(flows, queue)
   if (inherited === undefined) undo.defer(() => detach(place))
   attach(place, object, inherited !== undefined)
+  // Nothing to undo any more.
   undo.move()
   return { place, object, flows, tap, queue, madeClsact: ownsClsact }
 }

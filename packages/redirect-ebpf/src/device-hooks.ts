@@ -22,7 +22,7 @@ export interface HookPlace {
 }
 
 /** What an earlier process left: its rules, and what it remembered. */
-export interface Inheritance {
+export interface Inheritance extends Disposable {
   readonly flows: BpfMap
   readonly config: DeviceConfig | undefined
 }
@@ -31,7 +31,7 @@ const DIRECTIONS = ['ingress', 'egress'] as const
 
 /**
  * Looks at our place on both hooks. Undefined when it is free. When programs of ours are there, their maps, which the caller
- * closes. Throws {@link RedirectorError} `busy` when anything else is there.
+ * disposes of. Throws {@link RedirectorError} `busy` when anything else is there.
  */
 export function inherit(place: HookPlace): Inheritance | undefined {
   let inherited: Inheritance | undefined
@@ -40,17 +40,13 @@ export function inherit(place: HookPlace): Inheritance | undefined {
       const found = inheritFrom(place, direction)
       if (found === undefined) continue
       if (inherited === undefined) inherited = found
-      else closeInheritance(found)
+      else found[Symbol.dispose]()
     }
     return inherited
   } catch (error) {
-    closeInheritance(inherited)
+    inherited?.[Symbol.dispose]()
     throw error
   }
-}
-
-export function closeInheritance(inheritance: Inheritance | undefined): void {
-  inheritance?.flows.close()
 }
 
 /**
@@ -117,7 +113,7 @@ function inheritFrom(place: HookPlace, direction: TcDirection): Inheritance | un
     map.close()
   }
   if (flows === undefined) throw taken(where, 'a program of another version of xoffload is there, with other rules')
-  return { flows, config }
+  return { flows, config, [Symbol.dispose]: () => flows.close() }
 }
 
 function taken(where: string, what: string): RedirectorError {

@@ -8,6 +8,7 @@ const mac = MacAddress.parse('02:00:5e:10:00:01')
 describe('the layout of a rule', () => {
   const rules: [string, Rule][] = [
     ['hold', { action: 'hold', flow }],
+    ['hold, silent', { action: 'hold', flow, silent: true }],
     ['steer', { action: 'steer', flow, target: { mode: 'l2', mac } }],
     ['steer, ended', { action: 'steer', flow, target: { mode: 'l2', mac }, ended: true }],
   ]

@@ -68,6 +68,7 @@ await new Promise<void>(async (resolve) => {
 function ended(channel: ControlChannel, flow: FlowKey): void {
   const target = destinations.find((destination) => destination.channel === channel)?.steer
   if (target === undefined) return
+  origin.ended(flow)
   void redirector.put({ action: 'steer', flow, target, ended: true })
   setTimeout(() => void redirector.remove(flow), LINGER)
 }

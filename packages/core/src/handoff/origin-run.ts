@@ -38,6 +38,7 @@ const STEP_OF: Partial<Record<OriginPhase, keyof StepTimes>> = {
   locking: 'lock',
   freezing: 'freeze',
   snapshotting: 'snapshot',
+  silencing: 'silence',
   offering: 'offer',
   steering: 'steer',
   committing: 'commit',
@@ -103,7 +104,8 @@ export class OriginRun {
 
   dispatch(event: OriginEvent): void {
     if (this.#state.phase === 'finished') {
-      if (event.type === 'locked' || event.type === 'steered') this.#context.orphaned(this)
+      const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'steered'
+      if (put) this.#context.orphaned(this)
       return
     }
     this.#events.push(event)
@@ -139,6 +141,9 @@ export class OriginRun {
     switch (effect.type) {
       case 'lock':
         this.#put({ action: 'hold', flow }, 'locked', 'lock-failed')
+        return
+      case 'silence':
+        this.#put({ action: 'hold', flow, silent: true }, 'silenced', 'silence-failed')
         return
       case 'steer':
         this.#put({ action: 'steer', flow, target: this.#steer }, 'steered', 'steer-failed')
@@ -182,7 +187,7 @@ export class OriginRun {
     }
   }
 
-  #put(rule: Rule, done: 'locked' | 'steered', failed: 'lock-failed' | 'steer-failed'): void {
+  #put(rule: Rule, done: 'locked' | 'silenced' | 'steered', failed: 'lock-failed' | 'silence-failed' | 'steer-failed'): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
     try {
       this.#context.redirector

@@ -28,7 +28,7 @@ export interface HandoffFailure {
 
 /** The longest that each step may take, in milliseconds. */
 export interface OriginLimits {
-  /** Putting the hold rule. */
+  /** Putting the hold rule, and making it silent. */
   readonly lock: number
   /** From the offer to the accept. */
   readonly accept: number
@@ -63,7 +63,8 @@ export type OriginTimer = keyof OriginLimits
 export const UNLOCK_ATTEMPTS = 3
 
 /**
- * `locking`: hold is being put. `freezing`, `snapshotting`: the calls are being made. `offering`: the target has the offer.
+ * `locking`: hold is being put. `freezing`, `snapshotting`: the calls are being made. `silencing`: hold is being made silent, so that
+ * nothing which the frozen socket says from here on reaches the client. `offering`: the target has the offer.
  * `steering`: hold is being replaced, the commit point. `committing`: the target has to say `committed`. `grace`: done, the frozen
  * socket is still there. `thawing`, `unlocking`: the way back, or out. `finished`: nothing is left.
  */
@@ -71,6 +72,7 @@ export type OriginPhase =
   | 'locking'
   | 'freezing'
   | 'snapshotting'
+  | 'silencing'
   | 'offering'
   | 'steering'
   | 'committing'
@@ -96,12 +98,13 @@ export interface OriginState {
 }
 
 export type OriginEvent =
-  | { readonly type: 'locked' | 'frozen' | 'steered' | 'thawed' | 'unlocked' }
+  | { readonly type: 'locked' | 'frozen' | 'silenced' | 'steered' | 'thawed' | 'unlocked' }
   | {
       readonly type:
         | 'lock-failed'
         | 'freeze-failed'
         | 'snapshot-failed'
+        | 'silence-failed'
         | 'steer-failed'
         | 'thaw-failed'
         | 'unlock-failed'
@@ -118,7 +121,7 @@ export type OriginEvent =
   | { readonly type: 'ended' }
   | { readonly type: 'timeout'; readonly timer: OriginTimer }
 
-/** `complete` tells the caller; more effects may follow it later. `cancel` aborts a lock or steer that is being carried out. */
+/** `complete` tells the caller; more effects may follow it later. `cancel` aborts a lock, silence or steer that is being carried out. */
 export type OriginEffect =
   | {
       readonly type:
@@ -126,6 +129,7 @@ export type OriginEffect =
         | 'cancel'
         | 'freeze'
         | 'snapshot'
+        | 'silence'
         | 'offer'
         | 'steer'
         | 'thaw'

@@ -37,6 +37,8 @@ export function originStep(state: OriginState, event: OriginEvent): OriginStep {
       return freezing(state, event)
     case 'snapshotting':
       return snapshotting(state, event)
+    case 'silencing':
+      return silencing(state, event)
     case 'offering':
       return offering(state, event)
     case 'steering':
@@ -89,14 +91,33 @@ function snapshotting(state: OriginState, event: OriginEvent): OriginStep {
   if (event.type === 'snapshot-taken') {
     if (state.failure) return thaw(state, state.failure)
     return {
-      state: { ...state, phase: 'offering', acknowledge: event.acknowledge },
-      effects: [start(state, 'accept'), { type: 'offer' }],
+      state: { ...state, phase: 'silencing', acknowledge: event.acknowledge },
+      effects: [start(state, 'lock'), { type: 'silence' }],
     }
   }
   if (event.type === 'snapshot-failed') {
     return thaw(state, state.failure ?? { reason: 'snapshot-failed', text: event.text })
   }
   return remember(state, event)
+}
+
+function silencing(state: OriginState, event: OriginEvent): OriginStep {
+  switch (event.type) {
+    case 'silenced':
+      if (state.failure) return thaw(state, state.failure, [cancelTimer('lock')])
+      return {
+        state: { ...state, phase: 'offering' },
+        effects: [cancelTimer('lock'), start(state, 'accept'), { type: 'offer' }],
+      }
+    case 'silence-failed':
+      return thaw(state, state.failure ?? { reason: 'lock-failed', text: event.text }, [cancelTimer('lock')])
+    case 'timeout':
+      if (event.timer !== 'lock') return ignore(state)
+      if (state.failure) return thaw(state, state.failure)
+      return withdraw(state, { reason: 'lock-timeout', text: 'the redirector did not silence the flow in time' }, 'lock')
+  }
+  const failure = interruption(event)
+  return failure && !state.failure ? withdraw(state, failure, 'lock') : ignore(state)
 }
 
 function offering(state: OriginState, event: OriginEvent): OriginStep {
@@ -186,7 +207,7 @@ function unlocking(state: OriginState, event: OriginEvent): OriginStep {
   const cancelTimers = [cancelTimer('unlock'), cancelTimer('retry')]
   if (event.type === 'unlocked') return complete(state, cancelTimers)
   // An operation that was given up was carried out after all, maybe after the removal.
-  if (event.type === 'locked' || event.type === 'steered') return { state, effects: [UNLOCK] }
+  if (event.type === 'locked' || event.type === 'silenced' || event.type === 'steered') return { state, effects: [UNLOCK] }
   if (event.type === 'timeout' && event.timer === 'retry') return unlock(state, [])
   if (event.type !== 'unlock-failed' && !(event.type === 'timeout' && event.timer === 'unlock')) return ignore(state)
   if (state.attempts < UNLOCK_ATTEMPTS) return { state, effects: [cancelTimer('unlock'), start(state, 'retry')] }

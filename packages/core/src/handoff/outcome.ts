@@ -8,6 +8,8 @@ export interface StepTimes {
   lock?: number
   freeze?: number
   snapshot?: number
+  /** Making the hold silent. */
+  silence?: number
   /** From the offer, its encoding included, to the accept. */
   offer?: number
   /** Part of `offer`: restoring, as the target measured it. */

@@ -1,7 +1,7 @@
 import type { Socket } from 'bun'
 
 /** One response head with a body up to this size leaves in one write; the rest of a larger body is not copied. */
-const SCRATCH_SIZE = 64 * 1024
+const SCRATCH_SIZE = Number(process.env['SCR'] ?? 80) * 1024
 /** Every connection writes synchronously out of the same buffer: what the kernel did not take is copied out at once. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE)
 
