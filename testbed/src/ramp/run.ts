@@ -80,11 +80,13 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   sniffer?.drain()
   const resets = { gateway: sentResets(origin.pid), servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0) }
   origin.signal('SIGTERM')
+  const originReport: OriginReport = JSON.parse(await origin.line(/"handedOff"/))
   for (const target of targets) target.signal('SIGTERM')
+  const targetReports: TargetReport[] = await Promise.all(targets.map(async (target) => JSON.parse(await target.line(/"adopted"/))))
   return {
     client: JSON.parse(clientReport),
-    origin: JSON.parse(await origin.line(/"handedOff"/)),
-    targets: await Promise.all(targets.map(async (target) => JSON.parse(await target.line(/"adopted"/)))),
+    origin: originReport,
+    targets: targetReports,
     resets,
     traces,
     segments: sniffer?.segments ?? [],

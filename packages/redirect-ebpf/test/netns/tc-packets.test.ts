@@ -141,11 +141,14 @@ describe('IPv4 frames that a parser may get wrong', () => {
   const base = (): TcpFrame => ({ source: CLIENT, destination: network.gateway.mac, from, to })
 
   test.each(['hold', 'steer'])('with IP options are left alone under %s', async (action) => {
-    await redirector.put(action === 'hold' ? { action, flow } : steer(flow))
+    // The ports are the bytes of the options (NOP, NOP, NOP, end): who takes the options for the TCP header finds the rule.
+    const ends = { from: { ...from, port: 0x0101 }, to: { ...to, port: 0x0100 } }
+    const optioned = FlowKey.of(ends.from, ends.to)
+    await redirector.put(action === 'hold' ? { action, flow: optioned } : steer(optioned))
     const before = snmp(network.gateway, 'Tcp', 'InSegs')
-    client.write(tcpFrame({ ...base(), ipOptions: true }))
+    client.write(tcpFrame({ ...base(), ...ends, ipOptions: true }))
     await until('the stack gets it', () => snmp(network.gateway, 'Tcp', 'InSegs') === before + 1)
-    expect((await redirector.counters(flow))?.packets).toBe(0n)
+    expect((await redirector.counters(optioned))?.packets).toBe(0n)
   })
 
   test.each([
