@@ -7,6 +7,9 @@ const ROUNDS = 5
 const FLOWS = 20_000
 const WARM_UP_FLOWS = 20_000
 const CAPACITY = 1 << 20
+/** Other rules in the second half: as full as the table gets with a round on top. */
+const INSTALLED = 1_000_000
+const TARGET = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as const
 /** eBPF (tc) in the seed's table, in microseconds. */
 const REFERENCE = { insert: 4.01, remove: 3.77 } as const
 
@@ -35,23 +38,40 @@ async function measure(namespace: string, json: boolean): Promise<void> {
   await inNetworkNamespace(namespace, () => redirector.open())
   try {
     await round(redirector, rules(WARM_UP_FLOWS, 0))
-    const rounds: Samples[] = []
-    for (let index = 1; index <= ROUNDS; index++) {
-      rounds.push(await round(redirector, rules(FLOWS, index)))
-      process.stderr.write(`rules: round ${index} of ${ROUNDS}\n`)
-    }
-    for (const metric of ['insert', 'remove'] as const) {
-      const all = Float64Array.from(rounds.flatMap((samples) => Array.from(samples[metric]))).sort()
-      const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
-      const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
-      const reference = { reference: REFERENCE[metric], source: 'seed' }
-      printFigure(
-        { bench: 'rules', case: 'tc', metric, unit: 'us', value, ...spread, capacity: CAPACITY, ...reference },
-        json,
-      )
-    }
+    await measureWith(redirector, 0, json)
+    await fill(redirector, INSTALLED)
+    await measureWith(redirector, INSTALLED, json)
   } finally {
     await inNetworkNamespace(namespace, () => redirector.close())
+  }
+}
+
+/** `installed`: how many other rules are in the table all the time. */
+async function measureWith(redirector: TcRedirector, installed: number, json: boolean): Promise<void> {
+  const rounds: Samples[] = []
+  for (let index = 1; index <= ROUNDS; index++) {
+    rounds.push(await round(redirector, rules(FLOWS, index)))
+    process.stderr.write(`rules: ${installed} installed, round ${index} of ${ROUNDS}\n`)
+  }
+  for (const metric of ['insert', 'remove'] as const) {
+    const all = Float64Array.from(rounds.flatMap((samples) => Array.from(samples[metric]))).sort()
+    const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
+    const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
+    const parameters = { capacity: CAPACITY, installed }
+    const reference = { reference: REFERENCE[metric], source: 'seed' }
+    printFigure({ bench: 'rules', case: 'tc', ...parameters, metric, unit: 'us', value, ...spread, ...reference }, json)
+  }
+}
+
+/** Puts rules of IPv6 flows, so that they are none of those that are measured. */
+async function fill(redirector: TcRedirector, count: number): Promise<void> {
+  process.stderr.write(`rules: filling the table with ${count} rules\n`)
+  const client = { address: '2001:db8::1', port: 1024 }
+  const bytes = FlowKey.of(client, { address: '2001:db8::2', port: 443 }).bytes.slice()
+  const view = new DataView(bytes.buffer)
+  for (let index = 0; index < count; index++) {
+    view.setUint32(8, index)
+    await redirector.put({ action: 'steer', flow: FlowKey.from(bytes), target: TARGET })
   }
 }
 
@@ -72,11 +92,10 @@ async function round(redirector: TcRedirector, rules: Rule[]): Promise<Samples> 
 }
 
 function rules(count: number, round: number): Rule[] {
-  const target = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as const
   const service = { address: '198.51.100.1', port: 443 }
   return Array.from({ length: count }, (_, index) => {
     const client = { address: `192.0.${round}.${(index >> 14) + 1}`, port: 1024 + (index & 0x3fff) }
-    return { action: 'steer', flow: FlowKey.of(client, service), target }
+    return { action: 'steer', flow: FlowKey.of(client, service), target: TARGET }
   })
 }
 

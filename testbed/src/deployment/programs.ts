@@ -5,9 +5,9 @@ import type { Configuration } from './configuration.ts'
 
 const command = join(import.meta.dir, '../../../packages/cli/src/bin.ts')
 
-/** Starts a server agent with the testbed's application and waits until it is ready. */
-export async function startServer(host: Host, configuration: Configuration): Promise<HostProcess> {
-  const file = await configuration.serverFile(host)
+/** Starts a server agent with the testbed's application and waits until it is ready. `configured`: a file that was written before. */
+export async function startServer(host: Host, configuration: Configuration, configured?: string): Promise<HostProcess> {
+  const file = configured ?? (await configuration.serverFile(host))
   const agent = host.spawn([process.execPath, command, 'server', '-c', file], {
     env: { XOFFLOAD_SERVED_BY: host.name },
   })
@@ -16,8 +16,13 @@ export async function startServer(host: Host, configuration: Configuration): Pro
 }
 
 /** Starts a gateway and waits until it is ready and every server is connected. */
-export async function startGateway(host: Host, servers: readonly Host[], configuration: Configuration): Promise<HostProcess> {
-  const gateway = host.spawn([process.execPath, command, 'gateway', '-c', await configuration.gatewayFile()])
+export async function startGateway(
+  host: Host,
+  servers: readonly Host[],
+  configuration: Configuration,
+  configured?: string,
+): Promise<HostProcess> {
+  const gateway = host.spawn([process.execPath, command, 'gateway', '-c', configured ?? (await configuration.gatewayFile())])
   await gateway.line(/"event":"ready"/)
   for (const { name } of servers) await gateway.line(new RegExp(`"event":"server-up".*"server":"${name}"`))
   return gateway

@@ -67,12 +67,14 @@ describe.each([
     expect([client.wrong, server.wrong]).toEqual([0, 0])
 
     const counters = await redirector.counters(flow)
-    expect(retransmissions()).toBe(retransmittedBefore)
-    const packets = segments() - sentBefore
+    const resent = retransmissions() - retransmittedBefore
+    const packets = segments() - sentBefore + resent
     expect(counters?.packets).toBe(BigInt(packets))
-    // Ethernet, IP and TCP with timestamps; the SYN has eight bytes of options more.
+    // Ethernet, IP and TCP with timestamps; the SYN has eight bytes of options more. A busy machine adds a SACK or two.
     const headers = 14 + (family === 'IPv4' ? 20 : 40) + 32
-    expect(counters?.bytes).toBe(BigInt(packets * headers + 8 + sent))
+    const least = packets * headers + 8 + sent
+    expect(Number(counters?.bytes)).toBeGreaterThanOrEqual(least)
+    expect(Number(counters?.bytes)).toBeLessThan(least + 500 + resent * 1500)
     expect(counters?.egressPackets).toBe(0n)
   })
 
