@@ -64,6 +64,17 @@ async function answer(mode: string, bytes: string, address?: string): Promise<Ra
   return JSON.parse(await raw(mode, bytes, address).line(/"received"/))
 }
 
+/** The next line of the gateway's log that matches. */
+function nextLine(pattern: RegExp): Promise<string> {
+  return new Promise((resolve) => {
+    const stop = gateway.stdout.onLine((line) => {
+      if (!pattern.test(line)) return
+      stop()
+      resolve(line)
+    })
+  })
+}
+
 function client(): Host {
   return testbed.host('client')
 }
@@ -138,14 +149,16 @@ test('a client that resets in the middle of a handoff', async () => {
 
 test('a server that refuses, here because it does not have the address, is proxied to', async () => {
   const host = testbed.host('server1')
+  const lost = nextLine(/"server-down".*"server1"/)
   await servers[0]?.stop()
-  await gateway.line(/"server-down".*"server1"/)
+  await lost
   const file = await configuration.serverFile(host)
   edit(file, (config) => {
     config.services = [{ address: service.ipv6, port: ports.service }]
   })
+  const connected = nextLine(/"server-up".*"server1"/)
   servers[0] = await startServer(host, configuration, file)
-  while (!gateway.stdout.lines.some((line) => /"server-up".*server1/.test(line))) await Bun.sleep(5)
+  await connected
   const answers = await leavesNothing(async () => [
     await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),
     await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),

@@ -15,6 +15,7 @@ import type { TCPSocketListener } from 'bun'
 import type { GatewayConfig } from '../config/index.ts'
 import { type ControlChannel, ControlConnector, type ControlMessage, readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
+import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
@@ -118,6 +119,7 @@ export class Gateway {
     this.#connector = new ControlConnector({
       peers: this.#config.servers.map(({ name, control }) => ({ name, endpoint: control })),
       credentials: await readCredentials(this.#config.control),
+      limits: channelLimits(this.#config.limits.snapshotBytes),
       hello: helloOf({ host: this.#config.name, mac: deviceMac(this.#config.device), maximumHandoffs: 0 }),
       onUp: (channel, hello) => this.#serverUp(channel, hello),
       onMessage: (channel, message) => this.#receive(channel, message),

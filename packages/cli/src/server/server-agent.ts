@@ -9,6 +9,7 @@ import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { ServerConfig } from '../config/index.ts'
 import { type ControlCredentials, ControlListener, readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
+import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
@@ -100,6 +101,7 @@ export class ServerAgent {
       clock: systemClock,
       authorise: (flow) => this.#serves(flow),
       maximumHandoffs: limits.handoffs,
+      limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
       onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow: `${flow}`, step, error: errorText(error) }),
     })
     this.#undo.push(() => target.close())
@@ -112,6 +114,7 @@ export class ServerAgent {
       listen: this.#config.control.listen,
       credentials,
       peers: this.#config.control.gateways,
+      limits: channelLimits(limits.snapshotBytes),
       hello: helloOf({ host: name, mac: deviceMac(device), maximumHandoffs: limits.handoffs }),
       onUp: (channel) => {
         this.#log('info', { event: 'gateway-up', gateway: channel.host })
