@@ -56,7 +56,7 @@ export const gatewaySchema = Type.Object(
             description: 'What is hashed with policy `consistent-hash`.',
           }),
         ),
-        module: Type.Optional(file('With policy `module`: a module whose default export is a `ServerSelector`.')),
+        module: Type.Optional(file('With policy `module`: a module whose default export is a function of a request and the servers that are up; it returns one of them, its name, or undefined.')),
       },
       { ...closed, default: {}, description: 'The choice of a server.' },
     ),
