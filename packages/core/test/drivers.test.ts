@@ -33,6 +33,7 @@ describe('a handoff', () => {
       'lock',
       'offer',
       'restore',
+      'silence',
       'snapshot',
       'steer',
       'total',
@@ -44,6 +45,7 @@ describe('a handoff', () => {
       'gateway.hold',
       'origin.freeze',
       'origin.snapshot',
+      'gateway.silence',
       'server.hold',
       'server.restore',
       'gateway.steer',
@@ -65,6 +67,7 @@ describe('a handoff', () => {
       'gateway.hold': 1,
       'origin.freeze': 2,
       'origin.snapshot': 4,
+      'gateway.silence': 64,
       'server.restore': 8,
       'gateway.steer': 16,
       'server.adopt': 32,
@@ -80,12 +83,13 @@ describe('a handoff', () => {
       lock: 1000,
       freeze: 2000,
       snapshot: 4000,
+      silence: 64_000,
       offer: 8000,
       restore: 8000,
       steer: 16_000,
       commit: 32_000,
       adopt: 32_000,
-      total: 63_000,
+      total: 127_000,
     })
   })
 
@@ -115,6 +119,8 @@ describe('a handoff', () => {
 const portFailures: [string, Fault[], string, Record<string, number>][] = [
   ['gateway.hold', ['throw', 'reject'], 'rolled-back: lock-failed', rolledBack],
   ['gateway.hold', ['hang', 'slow'], 'rolled-back: lock-timeout', rolledBack],
+  ['gateway.silence', ['throw', 'reject'], 'rolled-back: lock-failed', rolledBack],
+  ['gateway.silence', ['hang', 'slow'], 'rolled-back: lock-timeout', rolledBack],
   ['origin.freeze', ['throw'], 'rolled-back: freeze-failed', rolledBack],
   ['origin.snapshot', ['throw'], 'rolled-back: snapshot-failed', rolledBack],
   ['server.hold', ['throw', 'reject'], 'rolled-back: refused failed', rolledBack],
@@ -419,7 +425,7 @@ describe('a channel that takes no more', () => {
 })
 
 describe('the caller', () => {
-  test.each(['gateway.hold', 'server.hold', 'server.restore', 'gateway.steer', 'server.adopt'])(
+  test.each(['gateway.hold', 'gateway.silence', 'server.hold', 'server.restore', 'gateway.steer', 'server.adopt'])(
     'aborts at %s',
     async (call) => {
       const scene = new Scene()

@@ -22,10 +22,10 @@ type Call = 'freeze' | 'snapshot' | 'thaw'
 /** The world around the machine: what its effects have done so far. Invariants are checked at each effect. */
 interface World {
   readonly state: OriginState
-  readonly rule: 'none' | 'hold' | 'steer'
+  readonly rule: 'none' | 'hold' | 'silent' | 'steer'
   readonly socket: 'live' | 'frozen' | 'released' | 'reset'
   /** Puts that the redirector has not answered, removals likewise. */
-  readonly putting: readonly ('hold' | 'steer')[]
+  readonly putting: readonly ('hold' | 'silent' | 'steer')[]
   readonly removals: number
   /** A synchronous call whose answer must be the next event. */
   readonly call: Call | undefined
@@ -43,7 +43,7 @@ function apply(world: World, effect: OriginEffect): World {
     case 'lock':
       return { ...world, putting: [...world.putting, 'hold'] }
     case 'steer':
-      expect([rule, socket, world.accepted]).toEqual(['hold', 'frozen', true])
+      expect([rule, socket, world.accepted]).toEqual(['silent', 'frozen', true])
       return { ...world, putting: [...world.putting, 'steer'] }
     case 'freeze':
       // Invariant 1: a socket falls silent only behind a lock.
@@ -52,8 +52,12 @@ function apply(world: World, effect: OriginEffect): World {
     case 'snapshot':
       expect(socket).toBe('frozen')
       return { ...world, call: 'snapshot' }
-    case 'offer':
+    case 'silence':
       expect([rule, socket]).toEqual(['hold', 'frozen'])
+      return { ...world, putting: [...world.putting, 'silent'] }
+    case 'offer':
+      // Invariant 5: what the frozen socket says from here on is not heard.
+      expect([rule, socket]).toEqual(['silent', 'frozen'])
       return { ...world, offered: true }
     case 'thaw':
       // After the commit there is no way back.
@@ -136,14 +140,16 @@ function* successors(world: World): Generator<World> {
   }
 }
 
+const DONE = { hold: 'locked', silent: 'silenced', steer: 'steered' } as const
+const FAILED = { hold: 'lock-failed', silent: 'silence-failed', steer: 'steer-failed' } as const
+
 function* redirectorAnswers(world: World): Generator<World> {
   const [put] = world.putting
   if (put) {
     const putting = world.putting.slice(1)
-    const type = put === 'hold' ? 'locked' : 'steered'
     const wasSteered = world.wasSteered || put === 'steer'
-    yield after(world, { type }, { putting, rule: put, wasSteered })
-    yield after(world, { type: put === 'hold' ? 'lock-failed' : 'steer-failed', text: '' }, { putting })
+    yield after(world, { type: DONE[put] }, { putting, rule: put, wasSteered })
+    yield after(world, { type: FAILED[put], text: '' }, { putting })
     return
   }
   if (world.removals > 0) {
@@ -177,7 +183,7 @@ function begin(): World {
 const worlds = explore([begin()], (world) => JSON.stringify(world), successors)
 
 const anyEvents: OriginEvent[] = [
-  ...(['locked', 'frozen', 'steered', 'thawed', 'unlocked', 'channel-lost', 'channel-up', 'ended'] as const).map(
+  ...(['locked', 'frozen', 'silenced', 'steered', 'thawed', 'unlocked', 'channel-lost', 'channel-up', 'ended'] as const).map(
     (type) => ({ type }),
   ),
   ...(
@@ -185,6 +191,7 @@ const anyEvents: OriginEvent[] = [
       'lock-failed',
       'freeze-failed',
       'snapshot-failed',
+      'silence-failed',
       'steer-failed',
       'thaw-failed',
       'unlock-failed',
@@ -209,6 +216,7 @@ describe('origin machine, in every world that can be reached', () => {
         'grace',
         'locking',
         'offering',
+        'silencing',
         'snapshotting',
         'steering',
         'thawing',
@@ -305,6 +313,7 @@ test('the good case, effect by effect', () => {
     { type: 'locked' },
     { type: 'frozen' },
     { type: 'snapshot-taken', acknowledge: false },
+    { type: 'silenced' },
     { type: 'message', message: accept },
     { type: 'steered' },
     { type: 'message', message: committed },
@@ -320,6 +329,7 @@ test('the good case, effect by effect', () => {
     'lock',
     'freeze',
     'snapshot',
+    'silence',
     'offer',
     'steer',
     'send commit',

@@ -59,7 +59,7 @@ export class FakeRules implements RuleTable {
   ) {}
 
   put(rule: Rule, { signal }: { signal?: AbortSignal } = {}): Promise<PutOutcome> {
-    const call = `${this.host}.${rule.action}`
+    const call = `${this.host}.${rule.action === 'hold' && rule.silent ? 'silence' : rule.action}`
     if (this.journal.faults.get(call)?.[0] === 'throw') return this.journal.sync(call, () => Promise.resolve('active'))
     const succeed = (): PutOutcome => {
       if (rule.action === 'steer') this.steered.add(rule.flow.id)
