@@ -67,8 +67,10 @@ function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
  */
 function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues | undefined {
   chooseQueue(fd, TCP_RECV_QUEUE)
-  const receiveEnd = queueEnd(fd)
+  // The length first: a packet that arrives after it shows below, as more bytes than that. The other way round, one that arrives in
+  // between would be in the length and not in the sequence number, and nothing would show it.
   const receiveLength = unreadBytes(fd)
+  const receiveEnd = queueEnd(fd)
   refuseLongQueue('receive', receiveLength + putBack.length)
   const receiveQueue = receiveLength === 0 ? empty : peekQueue(fd, receiveLength, 1)
 
@@ -81,7 +83,8 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues
 
   const window = getRepairWindow(fd)
   const now = tcpInfo(fd)
-  if (now.state !== 'ESTABLISHED') throw new UnsupportedConnectionError('state', 'the client closed the connection meanwhile')
+  if (now.state !== 'ESTABLISHED')
+    throw new UnsupportedConnectionError('state', 'the client closed the connection meanwhile')
   const moved =
     sendQueue === undefined ||
     receiveQueue === undefined ||

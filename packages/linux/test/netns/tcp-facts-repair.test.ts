@@ -29,11 +29,16 @@ import {
   tcpSocket,
   thrownBy,
 } from '../tcp-support.ts'
-import { TwoHosts } from './tcp-namespace.ts'
+import { ip, TwoHosts } from './tcp-namespace.ts'
 
 let hosts: TwoHosts
 beforeAll(() => {
   hosts = new TwoHosts()
+  // No retransmission timer of the client interferes: only what a test does moves anything.
+  hosts.client.run(() => {
+    ip('route add 10.0.0.2/32 dev wire rto_min 10s')
+    ip('route add fd00::2/128 dev wire rto_min 10s')
+  })
 })
 afterAll(() => hosts.close())
 

@@ -1,9 +1,13 @@
 import type { Socket } from 'bun'
+import type { StoredBody } from './stored-body.ts'
 
-/** One response head with a body up to this size leaves in one write; the rest of a larger body is not copied. */
-const SCRATCH_SIZE = Number(process.env['SCR'] ?? 80) * 1024
+/** A head with a body that fits leaves in one write. */
+const SCRATCH_SIZE = 96 * 1024
 /** Every connection writes synchronously out of the same buffer: what the kernel did not take is copied out at once. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE)
+
+/** Something to send: bytes that nobody changes until they are out, or a body in Bun's memory. */
+type Piece = Uint8Array | StoredBody
 
 /**
  * The sending half of a connection. Keeps what the kernel has not taken yet, so its memory is bounded by its callers:
@@ -11,7 +15,7 @@ const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE)
  */
 export class Output {
   readonly #socket: Socket<unknown>
-  #pieces: Uint8Array[] = []
+  #pieces: Piece[] = []
   #offset = 0
   #closed = false
   #waiter: ((open: boolean) => void) | undefined
@@ -25,30 +29,21 @@ export class Output {
     return this.#pieces.length > 0
   }
 
-  /** Sends ASCII or Latin-1 text followed by bytes (which the caller does not change until they are out) and more text. */
-  send(head: string, body?: Uint8Array, tail = ''): void {
+  /** Sends ASCII or Latin-1 text followed by a body (which nobody changes until it is out) and more text. */
+  send(head: string, body?: Piece, tail = ''): void {
     if (this.#closed) return
-    if (this.blocked || head.length + tail.length > SCRATCH_SIZE) {
-      const pieces = [Buffer.from(head, 'latin1'), body ?? new Uint8Array(0), Buffer.from(tail, 'latin1')]
-      if (this.blocked) this.#pieces.push(...pieces)
-      else this.#sendPieces(pieces)
-      return
+    const size = body === undefined ? 0 : body.length
+    if (this.blocked || head.length + size + tail.length > SCRATCH_SIZE || (body !== undefined && !(body instanceof Uint8Array))) {
+      return this.#sendPieces([Buffer.from(head, 'latin1'), ...(body === undefined ? [] : [body]), Buffer.from(tail, 'latin1')])
     }
     let length = head.length === 0 ? 0 : scratch.write(head, 0, 'latin1')
-    if (body === undefined) return this.#sendScratch(length)
-    const room = SCRATCH_SIZE - length - tail.length
-    if (body.length <= room) {
+    if (body !== undefined) {
       scratch.set(body, length)
-      length += body.length
-      if (tail.length > 0) length += scratch.write(tail, length, 'latin1')
-      return this.#sendScratch(length)
+      length += size
     }
-    // The head travels with the beginning of the body: no small segment of its own.
-    scratch.set(body.subarray(0, room), length)
-    const written = this.#socket.write(scratch, 0, length + room)
-    const rest = tail.length > 0 ? [body, Buffer.from(tail, 'latin1')] : [body]
-    if (written >= length) return this.#sendPieces(rest, written - length)
-    this.#keep([scratch.subarray(Math.max(written, 0), length).slice(), ...rest], 0)
+    if (tail.length > 0) length += scratch.write(tail, length, 'latin1')
+    const written = this.#socket.write(scratch, 0, length)
+    if (written < length) this.#pieces = [Buffer.from(scratch.subarray(Math.max(written, 0), length))]
   }
 
   /** Resolves when everything is out (true) or the connection is gone (false). One caller at a time. */
@@ -63,9 +58,7 @@ export class Output {
   /** The socket can take more. */
   onDrain(): void {
     if (!this.blocked || this.#closed) return
-    const pieces = this.#pieces
-    this.#pieces = []
-    this.#sendPieces(pieces, this.#offset)
+    this.#flush()
     if (!this.blocked) this.#settle(true)
   }
 
@@ -76,28 +69,27 @@ export class Output {
     this.#settle(false)
   }
 
-  #sendScratch(length: number): void {
-    const written = this.#socket.write(scratch, 0, length)
-    if (written < length) this.#keep([scratch.subarray(Math.max(written, 0), length).slice()], 0)
+  #sendPieces(pieces: Piece[]): void {
+    const wasBlocked = this.blocked
+    for (const piece of pieces) if (piece.length > 0) this.#pieces.push(piece)
+    if (!wasBlocked) this.#flush()
   }
 
-  /** Sends `pieces` without their first `offset` bytes. */
-  #sendPieces(pieces: Uint8Array[], offset = 0): void {
-    let start = offset
-    for (let index = 0; index < pieces.length; index++) {
-      const piece = pieces[index] as Uint8Array
-      while (start < piece.length) {
-        const written = this.#socket.write(piece, start, piece.length - start)
-        if (written <= 0) return this.#keep(pieces.slice(index), start)
-        start += written
+  #flush(): void {
+    for (let piece = this.#pieces[0]; piece !== undefined; piece = this.#pieces[0]) {
+      while (this.#offset < piece.length) {
+        const written = this.#write(piece, this.#offset)
+        if (written <= 0) return
+        this.#offset += written
       }
-      start -= piece.length
+      this.#pieces.shift()
+      this.#offset = 0
     }
   }
 
-  #keep(pieces: Uint8Array[], offset: number): void {
-    this.#pieces = pieces
-    this.#offset = offset
+  #write(piece: Piece, offset: number): number {
+    if (piece instanceof Uint8Array) return this.#socket.write(piece, offset, piece.length - offset)
+    return piece.writeTo(this.#socket, offset)
   }
 
   #settle(open: boolean): void {

@@ -10,6 +10,7 @@ const MOST_METHODS = 256
 
 /** Whether a handler can be given a request with this method. CONNECT asks for a tunnel, TRACE would echo credentials. */
 export function isServable(method: string): boolean {
+  if (method === 'GET') return true
   let known = faithful.get(method)
   if (known !== undefined) return known
   known = method !== 'CONNECT' && method !== 'TRACE' && new Request('http://localhost/', { method }).method === method

@@ -18,6 +18,14 @@ export interface ResponderOwner {
   broken(): void
 }
 
+/** A response that can be sent. */
+interface PreparedResponse {
+  readonly response: Response
+  /** `undefined` when there is none. */
+  readonly headers: Headers | undefined
+  readonly body: ResponseBody
+}
+
 const NO_BODY: ResponseFraming = { kind: 'none' }
 const CONTENT_LENGTH = /^[0-9]{1,15}$/
 
@@ -77,32 +85,41 @@ export class Responder {
 
   #respond(exchange: Exchange, response: unknown): void {
     if (exchange.abandoned) return discard(response)
-    let body: ResponseBody
+    let prepared: PreparedResponse
     try {
-      body = takeBody(checked(response), this.#socket)
+      prepared = this.#prepare(response)
     } catch (error) {
       return this.#fail(exchange, error)
     }
-    this.#send(exchange, response as Response, body)
+    this.#send(exchange, prepared)
   }
 
-  #send(exchange: Exchange, response: Response, body: ResponseBody): void {
+  /** @throws HttpServerError or TypeError when the handler's result cannot be sent. */
+  #prepare(result: unknown): PreparedResponse {
+    const response = checked(result)
+    // Before the body is taken: Bun derives a content type from the body when the headers are first looked at.
+    const { headers } = response
+    const body = takeBody(response, this.#socket)
+    // Most handlers set no header at all, and every look into a `Headers` is a call into native code.
+    return { response, headers: headers.count === 0 ? undefined : headers, body }
+  }
+
+  #send(exchange: Exchange, { response, headers, body }: PreparedResponse): void {
     exchange.responding = true
     const { head } = exchange
     const bodiless = response.status === 204 || response.status === 304
-    const framing = bodiless ? NO_BODY : framingOf(response, body, head)
-    const keepAlive = framing.kind !== 'close' && this.#keepsAlive(exchange, response)
-    const contentType = bodiless ? undefined : body.kind === 'bytes' ? body.contentType : fileType(body.file)
+    const framing = bodiless ? NO_BODY : framingOf(headers, body, head)
+    const keepAlive = framing.kind !== 'close' && this.#keepsAlive(exchange, headers)
+    const contentType = bodiless ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
     const { prefix } = this.#host
-    const text = responseHead(response, { prefix, framing, keepAlive, sayKeepAlive: head.version === '1.0', contentType })
+    const text = responseHead(response, headers, { prefix, framing, keepAlive, sayKeepAlive: head.version === '1.0', contentType })
     const silent = bodiless || head.method === 'HEAD'
     if (body.kind === 'stream' && !silent) {
       void this.#stream(exchange, text, body, framing as StreamFraming, keepAlive)
       return
     }
-    if (body.kind === 'bytes' && !silent) this.#output.send(text, body.bytes)
-    else this.#output.send(text)
-    if (body.kind === 'stream') void body.stream.cancel().catch(() => {})
+    if (silent) this.#output.send(text)
+    else this.#output.send(text, body.kind === 'bytes' ? body.bytes : body.kind === 'stored' ? body.stored : undefined)
     if (!this.#output.blocked) {
       release(body)
       return this.#owner.finished(exchange, keepAlive)
@@ -144,18 +161,17 @@ export class Responder {
     if (exchange.abandoned) return
     if (exchange.responding) return this.#owner.broken()
     try {
-      this.#send(exchange, response, takeBody(checked(response), this.#socket))
+      this.#send(exchange, this.#prepare(response))
     } catch {
       // What `onError` returned cannot be sent either.
       this.refuse(exchange, 500)
     }
   }
 
-  #keepsAlive(exchange: Exchange, response: Response): boolean {
+  #keepsAlive(exchange: Exchange, headers: Headers | undefined): boolean {
     // A client that still waits for 100 may or may not send its body now: the next request's start would be a guess.
     if (!exchange.head.keepAlive || this.#host.stopping || exchange.awaitsContinue || exchange.truncated) return false
-    const { headers } = response
-    return headers.count === 0 || headers.get('connection')?.toLowerCase() !== 'close'
+    return headers?.get('connection')?.toLowerCase() !== 'close'
   }
 }
 
@@ -170,9 +186,10 @@ function discard(response: unknown): void {
   if (response instanceof Response && !response.bodyUsed) void response.body?.cancel().catch(() => {})
 }
 
-function framingOf(response: Response, body: ResponseBody, head: RequestHead): ResponseFraming {
-  const declared = response.headers.count > 0 ? response.headers.get('content-length') : null
-  const length = declared !== null && CONTENT_LENGTH.test(declared) ? Number(declared) : undefined
+function framingOf(headers: Headers | undefined, body: ResponseBody, head: RequestHead): ResponseFraming {
+  const declared = headers?.get('content-length') ?? undefined
+  const length = declared !== undefined && CONTENT_LENGTH.test(declared) ? Number(declared) : undefined
+  if (body.kind === 'stored') return { kind: 'length', contentLength: body.stored.length }
   if (body.kind === 'bytes') {
     // A response to HEAD may declare the length that GET would have.
     const contentLength = head.method === 'HEAD' && body.bytes.length === 0 && length !== undefined ? length : body.bytes.length

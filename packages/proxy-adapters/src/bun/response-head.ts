@@ -37,21 +37,21 @@ export interface HeadContext {
   readonly contentType: string | undefined
 }
 
-/** The whole response head as Latin-1 text. Framing and connection are the server's business, whatever the handler's headers say. */
-export function responseHead(response: Response, context: HeadContext): string {
+/**
+ * The whole response head as Latin-1 text. Framing and connection are the server's business,
+ * whatever the handler's headers say. @param headers the handler's, `undefined` when it set none.
+ */
+export function responseHead(response: Response, headers: Headers | undefined, context: HeadContext): string {
   const { prefix, framing } = context
-  const headers = response.headers
   let fields = ''
   let typed = context.contentType === undefined
   let dated = false
-  if (headers.count > 0) {
-    headers.forEach((value, name) => {
-      if (isServersOwn(name)) return
-      if (name === 'date') dated = true
-      else if (name === 'content-type') typed = true
-      fields += `${name}: ${value}\r\n`
-    })
-  }
+  headers?.forEach((value, name) => {
+    if (isServersOwn(name)) return
+    if (name === 'date') dated = true
+    else if (name === 'content-type') typed = true
+    fields += `${name}: ${value}\r\n`
+  })
   if (!typed) fields += `Content-Type: ${context.contentType}\r\n`
   if (framing.kind === 'length') fields += `Content-Length: ${framing.contentLength}\r\n`
   else if (framing.kind === 'chunked') fields += 'Transfer-Encoding: chunked\r\n'
