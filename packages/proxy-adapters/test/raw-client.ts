@@ -21,15 +21,13 @@ export class RawClient {
   /** Connects to a port on loopback. */
   static async connect(port: number): Promise<RawClient> {
     const client = new RawClient()
-    client.#socket = await Bun.connect({ hostname: '127.0.0.1', port, allowHalfOpen: true, socket: client.handlers })
+    client.attach(await Bun.connect({ hostname: '127.0.0.1', port, allowHalfOpen: true, socket: client.handlers }))
     return client
   }
 
-  /** Takes over the client's end of a connection that a test's listener accepted. */
-  static of(socket: Socket<undefined>): RawClient {
-    const client = new RawClient()
-    client.#socket = socket
-    return client
+  /** Uses a connection that was opened with this client's {@link handlers}. */
+  attach(socket: Socket<undefined>): void {
+    this.#socket = socket
   }
 
   readonly handlers = {

@@ -1,4 +1,5 @@
 import type { Socket } from 'bun'
+import { SharedBody } from './shared-body.ts'
 import type { StoredBody } from './stored-body.ts'
 
 /** A head with a body that fits leaves in one write. */
@@ -6,8 +7,11 @@ const SCRATCH_SIZE = 96 * 1024
 /** Every connection writes synchronously out of the same buffer: what the kernel did not take is copied out at once. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_SIZE)
 
-/** Something to send: bytes that nobody changes until they are out, or a body in Bun's memory. */
-type Piece = Uint8Array | StoredBody
+/** A shared body of at most this size is joined with its head: a second system call would cost more than the copy. */
+const JOINED_SIZE = 16 * 1024
+
+/** Something to send: bytes that nobody changes until they are out, or a body in Bun's or the kernel's memory. */
+type Piece = Uint8Array | StoredBody | SharedBody
 
 /**
  * The sending half of a connection. Keeps what the kernel has not taken yet, so its memory is bounded by its callers:
@@ -32,6 +36,7 @@ export class Output {
   /** Sends ASCII or Latin-1 text followed by a body (which nobody changes until it is out) and more text. */
   send(head: string, body?: Piece, tail = ''): void {
     if (this.#closed) return
+    if (body instanceof SharedBody) return this.#sendShared(head, body)
     const size = body === undefined ? 0 : body.length
     if (this.blocked || head.length + size + tail.length > SCRATCH_SIZE || (body !== undefined && !(body instanceof Uint8Array))) {
       return this.#sendPieces([Buffer.from(head, 'latin1'), ...(body === undefined ? [] : [body]), Buffer.from(tail, 'latin1')])
@@ -44,6 +49,19 @@ export class Output {
     if (tail.length > 0) length += scratch.write(tail, length, 'latin1')
     const written = this.#socket.write(scratch, 0, length)
     if (written < length) this.#pieces = [Buffer.from(scratch.subarray(Math.max(written, 0), length))]
+  }
+
+  /** Head and body in one write when they are small, else without copying the body. */
+  #sendShared(head: string, body: SharedBody): void {
+    if (body.length <= JOINED_SIZE) return this.send(head, body.bytes)
+    if (this.blocked || head.length > SCRATCH_SIZE) return this.#sendPieces([Buffer.from(head, 'latin1'), body])
+    const length = scratch.write(head, 0, 'latin1')
+    const sent = body.sendHead(this.#socket, scratch.subarray(0, length))
+    if (sent < length) return this.#sendPieces([Buffer.from(scratch.subarray(sent, length)), body])
+    const written = body.writeTo(this.#socket, 0)
+    if (written === body.length) return
+    this.#pieces = [body]
+    this.#offset = written
   }
 
   /** Resolves when everything is out (true) or the connection is gone (false). One caller at a time. */

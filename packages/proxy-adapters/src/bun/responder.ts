@@ -8,6 +8,8 @@ import type { Output } from './output.ts'
 import type { RequestFactory, ServedRequest } from './request.ts'
 import { type ResponseBody, release, takeBody } from './response-body.ts'
 import { closingResponse, type ResponseFraming, responseHead } from './response-head.ts'
+import type { SharedBody } from './shared-body.ts'
+import type { StoredBody } from './stored-body.ts'
 import { type BodyRead, type BodyReader, type StreamFraming, sendStream } from './stream-sender.ts'
 
 /** What a responder tells its connection. */
@@ -119,7 +121,7 @@ export class Responder {
       return
     }
     if (silent) this.#output.send(text)
-    else this.#output.send(text, body.kind === 'bytes' ? body.bytes : body.kind === 'stored' ? body.stored : undefined)
+    else this.#output.send(text, inMemory(body))
     if (!this.#output.blocked) {
       release(body)
       return this.#owner.finished(exchange, keepAlive)
@@ -190,6 +192,7 @@ function framingOf(headers: Headers | undefined, body: ResponseBody, head: Reque
   const declared = headers?.get('content-length') ?? undefined
   const length = declared !== undefined && CONTENT_LENGTH.test(declared) ? Number(declared) : undefined
   if (body.kind === 'stored') return { kind: 'length', contentLength: body.stored.length }
+  if (body.kind === 'shared') return { kind: 'length', contentLength: body.shared.length }
   if (body.kind === 'bytes') {
     // A response to HEAD may declare the length that GET would have.
     const contentLength = head.method === 'HEAD' && body.bytes.length === 0 && length !== undefined ? length : body.bytes.length
@@ -198,6 +201,20 @@ function framingOf(headers: Headers | undefined, body: ResponseBody, head: Reque
   if (body.file !== undefined && Number.isFinite(body.file.size)) return { kind: 'length', contentLength: body.file.size }
   if (length !== undefined) return { kind: 'length', contentLength: length }
   return { kind: head.version === '1.1' ? 'chunked' : 'close' }
+}
+
+/** What is sent of a body that is no stream. */
+function inMemory(body: ResponseBody): Uint8Array | StoredBody | SharedBody | undefined {
+  switch (body.kind) {
+    case 'bytes':
+      return body.bytes
+    case 'stored':
+      return body.stored
+    case 'shared':
+      return body.shared
+    case 'stream':
+      return undefined
+  }
 }
 
 function fileType(file: Blob | undefined): string | undefined {

@@ -1,6 +1,7 @@
 import { isAscii, isUtf8 } from 'node:buffer'
 import { peek, type Socket } from 'bun'
 import { estimateShallowMemoryUsageOf } from 'bun:jsc'
+import { SharedBody } from './shared-body.ts'
 import { StoredBody } from './stored-body.ts'
 
 /** The body of a response in the cheapest form that it can be sent from. */
@@ -9,6 +10,8 @@ export type ResponseBody =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly owned: boolean; readonly contentType: string | undefined }
   /** In memory, large, and written without ever becoming a JavaScript object. */
   | { readonly kind: 'stored'; readonly stored: StoredBody; readonly contentType: string | undefined }
+  /** Sent many times, out of the kernel's memory. */
+  | { readonly kind: 'shared'; readonly shared: SharedBody; readonly contentType: string }
   | { readonly kind: 'stream'; readonly stream: ReadableStream<unknown>; readonly file: Blob | undefined }
 
 const TEXT = 'text/plain;charset=utf-8'
@@ -22,6 +25,8 @@ const EMPTY: ResponseBody = { kind: 'bytes', bytes: new Uint8Array(0), owned: fa
  * @throws TypeError when the body has been used.
  */
 export function takeBody(response: Response, socket: Socket<unknown>): ResponseBody {
+  const shared = SharedBody.of(response)
+  if (shared !== undefined && !response.bodyUsed) return { kind: 'shared', shared, contentType: shared.type }
   const size = plainSize(response)
   if (size >= STORED_SIZE) {
     const stored = StoredBody.of(response, size, socket)
