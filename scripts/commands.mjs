@@ -1,3 +1,5 @@
+import { checksRun } from './runner/test-options.mjs'
+
 /**
  * The root commands, `npm run NAME -- ARGS`, and what each needs on the machine before its Bun entry can run.
  *
@@ -6,12 +8,13 @@
  * @property {readonly string[]} debianPackages
  *
  * @typedef {object} Command
- * @property {string} entry The TypeScript file that Bun runs, relative to the root.
+ * @property {string} entry The file that Bun runs, relative to the root.
+ * @property {readonly string[]} [args] The first arguments, before those of the user.
  * @property {(args: readonly string[], env: NodeJS.ProcessEnv) => Needs} needs
  */
 
 /** Real peers, load generators and network tools that the testbed runs. */
-const traffic = ['iproute2', 'libbpf1', 'nginx-light', 'wrk', 'curl', 'ethtool']
+const traffic = ['iproute2', 'libbpf1', 'nginx-light', 'wrk', 'curl']
 
 /** What rebuilding the BPF objects takes. */
 const bpfCompiler = ['clang', 'llvm', 'libbpf-dev', 'libc6-dev', 'linux-libc-dev']
@@ -24,10 +27,9 @@ const testbed = (args) =>
 
 /** @type {Command['needs']} */
 const tests = (args, env) => {
-  const checks = args.includes('--checks') || (env.CI === 'true' && !args.includes('--no-checks'))
   const pure = args.some((arg, index) => arg === '--tier=pure' || (arg === '--tier' && args[index + 1] === 'pure'))
   const { privilege, debianPackages } = pure ? nothing() : testbed(args, env)
-  return { privilege, debianPackages: checks ? [...debianPackages, ...bpfCompiler] : debianPackages }
+  return { privilege, debianPackages: checksRun(args, env) ? [...debianPackages, ...bpfCompiler] : debianPackages }
 }
 
 /** @type {Readonly<Record<string, Command>>} */
@@ -38,5 +40,7 @@ export const commands = {
   check: { entry: 'scripts/check.ts', needs: nothing },
   build: { entry: 'scripts/build.ts', needs: nothing },
   pack: { entry: 'scripts/pack.ts', needs: nothing },
+  format: { entry: 'node_modules/@biomejs/biome/bin/biome', args: ['check', '--write'], needs: nothing },
+  changeset: { entry: 'node_modules/@changesets/cli/bin.js', needs: nothing },
   xoffload: { entry: 'packages/cli/src/bin.ts', needs: nothing },
 }

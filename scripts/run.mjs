@@ -32,14 +32,14 @@ const setUp = async (name, args) => {
       for (const step of steps) if (step.isMissing()) step.install()
     })
   }
-  return { bun, entry: join(root, command.entry) }
+  return { bun, words: [join(root, command.entry), ...(command.args ?? [])] }
 }
 
 const [name = '', ...args] = process.argv.slice(2)
 try {
-  const { bun, entry } = await setUp(name, args)
+  const { bun, words } = await setUp(name, args)
   const env = { ...process.env, PATH: `${bun.bin}:${process.env.PATH ?? ''}` }
-  const { code, signal } = await runInPlace(bun.executable, [entry, ...args], { cwd: root, env })
+  const { code, signal } = await runInPlace(bun.executable, [...words, ...args], { cwd: root, env })
   if (signal !== null) process.kill(process.pid, signal)
   else process.exitCode = code ?? 1
 } catch (error) {

@@ -12,7 +12,7 @@ type Inventory = Readonly<Record<Kind, ReadonlySet<string>>>
 type Kind = keyof typeof collectors
 
 const collectors = {
-  'network namespaces': async () => (await list('/run/netns')).filter((name) => name.startsWith('xo-')),
+  'network namespaces': async () => (await list('/run/netns')).filter((name) => /^xo/.test(name)),
   'files of testbeds': () => list('/run/xoffload-testbed'),
   processes: processesOfTests,
   'devices, BPF programs and filters on the host': devicesAndFilters,

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { type Tier, tiers } from './test-files.ts'
+import { checksRun, testOptions } from './test-options.mjs'
 
 /** What `npm test -- ...` was asked to do. */
 export interface TestOptions {
@@ -34,7 +35,7 @@ export function parseTestArguments(
     tiers: values.tier === undefined ? tiers : [tierNamed(values.tier)],
     patterns: positionals,
     namePattern: values['test-name-pattern'],
-    checks: values.checks ?? (env.CI === 'true' && positionals.length === 0),
+    checks: checksRun(args, env),
   }
 }
 
@@ -44,11 +45,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       allowNegative: true,
-      options: {
-        tier: { type: 'string' },
-        'test-name-pattern': { type: 'string', short: 't' },
-        checks: { type: 'boolean' },
-      },
+      options: testOptions,
     })
   } catch (error) {
     throw new UsageError(`${error instanceof Error ? error.message : error}\n${usage}`)

@@ -9,7 +9,6 @@ const programs = new Map([
   ['nginx-light', 'nginx'],
   ['wrk', 'wrk'],
   ['curl', 'curl'],
-  ['ethtool', 'ethtool'],
 ])
 
 /** @param {string} program */

@@ -4,7 +4,7 @@ import { TestbedError } from './errors.ts'
 const packages: Readonly<Record<string, string>> = {
   curl: 'curl',
   ip: 'iproute2',
-  nginx: 'nginx',
+  nginx: 'nginx-light',
   nsenter: 'util-linux',
   setpriv: 'util-linux',
   wrk: 'wrk',

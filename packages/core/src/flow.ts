@@ -74,11 +74,12 @@ export class FlowKey {
 
   /** `192.0.2.1:40000>198.51.100.1:80` or `[2001:db8::1]:40000>[2001:db8::2]:80`. */
   toString(): string {
-    return `${show(this.client)}>${show(this.service)}`
+    return `${formatEndpoint(this.client)}>${formatEndpoint(this.service)}`
   }
 }
 
-function show({ address, port }: Endpoint): string {
+/** `192.0.2.1:80` or `[2001:db8::1]:80`, as in a URL. */
+export function formatEndpoint({ address, port }: Endpoint): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 

@@ -181,15 +181,18 @@ describe('limits', () => {
   })
 
   test('a chunked body above the limit is refused with 413, and the handler learns it', async () => {
+    const begun = Promise.withResolvers<void>()
     const failure = Promise.withResolvers<unknown>()
     const client = await serveOne(
       async (request) => {
+        begun.resolve()
         await request.bytes().catch(failure.resolve)
         return new Response('too late')
       },
       { limits: { bodySize: 1000 } },
     )
     await client.send(post('Transfer-Encoding: chunked\r\n', `3e8\r\n${'a'.repeat(1000)}\r\n`))
+    await begun.promise
     await client.send('1\r\n')
     expect((await client.response()).status).toBe(413)
     expect(await failure.promise).toMatchObject({ status: 413 })

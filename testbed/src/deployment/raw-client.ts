@@ -4,7 +4,7 @@
  *     bun raw-client.ts ADDRESS PORT read|reset|half-close BASE64
  *
  * `read` sends and reads until the connection is closed, `half-close` sends a FIN behind the bytes and reads on, `reset` sends,
- * waits for a line on stdin, and sends an RST. Prints one JSON line: what it received, and how the connection ended.
+ * waits for SIGTERM, and sends an RST. Prints one JSON line: what it received, and how the connection ended.
  */
 export interface RawReport {
   readonly received: string
@@ -29,7 +29,7 @@ await Bun.connect({
       socket.write(Buffer.from(payload, 'base64'))
       if (mode === 'half-close') socket.shutdown()
       if (mode === 'reset') {
-        process.stdin.once('data', () => {
+        process.once('SIGTERM', () => {
           socket.terminate()
           report()
         })

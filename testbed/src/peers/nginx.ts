@@ -1,14 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type Endpoint, formatEndpoint } from '@xoffload/core'
 import type { Host } from '../host.ts'
 import type { HostProcess } from '../host-process.ts'
 import { tool } from '../tools.ts'
-
-/** An address and a TCP port. IPv6 without brackets. */
-export interface Endpoint {
-  readonly address: string
-  readonly port: number
-}
 
 export interface NginxProxyOptions {
   readonly listen: readonly Endpoint[]
@@ -82,10 +77,4 @@ function temporaryPaths(directory: string): string {
   return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${directory}/${name};`)
     .join('\n  ')
-}
-
-/** `address:port` as in a URL. */
-export function formatEndpoint(endpoint: Endpoint): string {
-  const address = endpoint.address.includes(':') ? `[${endpoint.address}]` : endpoint.address
-  return `${address}:${endpoint.port}`
 }

@@ -21,7 +21,6 @@ export function decodeProgress(bytes: Uint8Array): RampProgress {
 /** The serving side of one ramp connection, at its origin or at its target. */
 export class RampConnection {
   readonly plan: RampPlan
-  readonly #socket: Socket<unknown>
   readonly #writer: RampWriter
   readonly #reader: RampReader
   readonly #limit: number
@@ -29,7 +28,6 @@ export class RampConnection {
   /** Writes the download up to `limit`. */
   constructor(socket: Socket<unknown>, { plan, downloaded, uploaded }: RampProgress, limit: number) {
     this.plan = plan
-    this.#socket = socket
     this.#writer = new RampWriter(socket, downloaded)
     this.#reader = new RampReader(uploaded)
     this.#limit = limit

@@ -47,10 +47,11 @@ let next = 0
 
 const mac = new Rtnetlink().link(config.device)?.mac
 if (mac === undefined) throw new Error(`no device ${config.device}`)
-await new Promise<void>(async (resolve) => {
+const credentials = await readCredentials(config.control)
+await new Promise<void>((resolve) => {
   new ControlConnector({
     peers: config.servers.map(({ name, control }) => ({ name, endpoint: control })),
-    credentials: await readCredentials(config.control),
+    credentials,
     hello: helloOf({ host: config.name, mac, maximumHandoffs: 0 }),
     onUp(channel: ControlChannel, hello) {
       destinations.push({ channel, steer: { mode: 'l2', mac: hello.mac } })
@@ -80,14 +81,14 @@ function trace(event: string, flow: FlowKey): void {
   }
 }
 
-class OriginConnection {
-  readonly #socket: Socket<OriginConnection>
+class RampOriginConnection {
+  readonly #socket: Socket<RampOriginConnection>
   #head: Uint8Array = new Uint8Array()
   #ramp: RampConnection | undefined
   #late: Uint8Array[] = []
   #origin: SocketOrigin | undefined
 
-  constructor(socket: Socket<OriginConnection>) {
+  constructor(socket: Socket<RampOriginConnection>) {
     this.#socket = socket
   }
 
@@ -150,13 +151,13 @@ class OriginConnection {
 }
 
 for (const { address, port } of config.service) {
-  Bun.listen<OriginConnection>({
+  Bun.listen<RampOriginConnection>({
     hostname: address,
     port,
     allowHalfOpen: true,
     socket: {
       open(socket) {
-        socket.data = new OriginConnection(socket)
+        socket.data = new RampOriginConnection(socket)
       },
       data: (socket, chunk) => socket.data.data(chunk),
       drain: (socket) => socket.data.drain(),

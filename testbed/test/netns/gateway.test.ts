@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
+import { parseHandoff } from '../../src/deployment/handoff-log.ts'
 import { startGateway, startServer } from '../../src/deployment/programs.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import type { Host } from '../../src/host.ts'
@@ -64,11 +65,16 @@ async function answer(mode: string, bytes: string, address?: string): Promise<Ra
   return JSON.parse(await raw(mode, bytes, address).line(/"received"/))
 }
 
-/** The next line of the gateway's log that matches. */
+/** The next line of the gateway's log that matches, within 10 s. */
 function nextLine(pattern: RegExp): Promise<string> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      stop()
+      reject(new Error(`the gateway logged nothing like ${pattern} within 10 s`))
+    }, 10_000)
     const stop = gateway.stdout.onLine((line) => {
       if (!pattern.test(line)) return
+      clearTimeout(timer)
       stop()
       resolve(line)
     })
@@ -136,14 +142,16 @@ test('a server that does not answer the offer: the request is relayed when its t
 test('a client that resets in the middle of a handoff', async () => {
   await leavesNothing(async () => {
     for (const server of servers) server.signal('SIGSTOP')
-    const handoffs = gateway.stdout.lines.length
+    const logged = nextLine(/"event":"handoff"/)
     const program = raw('reset', get('/bytes/10'))
     const deadline = performance.now() + 5000
     while (ruleCount(testbed.host('gateway')) === 0 && performance.now() < deadline) await Bun.sleep(2)
     expect(ruleCount(testbed.host('gateway'))).toBe(1)
-    program.signal('SIGKILL')
-    while (gateway.stdout.lines.length === handoffs && performance.now() < deadline) await Bun.sleep(2)
+    program.signal('SIGTERM')
+    await program.line(/"received"/)
+    const outcome = parseHandoff(await logged)?.outcome
     for (const server of servers) server.signal('SIGCONT')
+    expect(outcome).toMatch(/^(rolled-back|lost)$/)
   })
 }, TIMEOUT)
 

@@ -6,7 +6,7 @@ import {
   type Message,
   type OutgoingMessage,
 } from '@xoffload/core'
-import { ControlError, errorText } from './errors.ts'
+import { ControlError } from './errors.ts'
 import { type ControlLimits, smallMessageLength, smallMessageReserve } from './limits.ts'
 import { OutgoingBuffer } from './outgoing.ts'
 

@@ -1,29 +1,9 @@
-import type { Endpoint, HelloMessage } from '@xoffload/core'
-import type { ControlChannel, ControlHandlers } from './channel.ts'
-import { type ControlCredentials, checkCredentials } from './credentials.ts'
+import type { ControlChannel } from './channel.ts'
+import { checkCredentials } from './credentials.ts'
 import { Dialer } from './dialer.ts'
 import { ControlError } from './errors.ts'
-import { type ControlLimits, controlLimits } from './limits.ts'
-
-/** A host to keep a control channel to. */
-export interface ControlPeer {
-  /** The name that its certificate must have. */
-  readonly name: string
-  readonly endpoint: Endpoint
-}
-
-/** What a {@link ControlConnector} needs. */
-export interface ControlConnectorOptions extends ControlHandlers {
-  readonly peers: readonly ControlPeer[]
-  readonly credentials: ControlCredentials
-  /** What this host says first; `hello.host` is its own name. */
-  readonly hello: HelloMessage
-  readonly limits?: Partial<ControlLimits>
-  /** An attempt failed; the next follows after `retryAfter` milliseconds. */
-  onUnavailable?(peer: string, reason: ControlError, retryAfter: number): void
-  /** For the jitter of the delays. Default `Math.random`. */
-  random?(): number
-}
+import { controlLimits } from './limits.ts'
+import type { ControlConnectorOptions } from './options.ts'
 
 /** Keeps one control channel to each of its peers, and connects again whenever one is lost. */
 export class ControlConnector {

@@ -1,6 +1,7 @@
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { ControlError, errorText } from './errors.ts'
+import { errorText } from '@xoffload/core'
+import { ControlError } from './errors.ts'
 
 /** What a host shows and what it trusts on the control channel, all PEM. The key is a secret: never log it. */
 export interface ControlCredentials {

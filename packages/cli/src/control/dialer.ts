@@ -1,10 +1,11 @@
+import { errorText, formatEndpoint } from '@xoffload/core'
 import { Backoff } from './backoff.ts'
 import { ControlChannel } from './channel.ts'
 import { ControlConnection } from './connection.ts'
-import type { ControlConnectorOptions, ControlPeer } from './connector.ts'
 import { tlsOptions, verifyPeer } from './credentials.ts'
-import { ControlError, errorText, show } from './errors.ts'
+import { ControlError } from './errors.ts'
 import type { ControlLimits } from './limits.ts'
+import type { ControlConnectorOptions, ControlPeer } from './options.ts'
 
 /** One attempt to connect: ends with a connection that is up, or fails once. */
 interface Attempt {
@@ -17,7 +18,7 @@ interface Attempt {
 /** A call to connect cannot be taken back: this many may wait for the kernel to give up before a new one is made. */
 const maximumAbandoned = 4
 
-/** Keeps one peer's channel connected. Part of {@link ControlConnector}. */
+/** Keeps one peer's channel connected. Part of `ControlConnector`. */
 export class Dialer {
   readonly channel: ControlChannel
   readonly #peer: ControlPeer
@@ -115,7 +116,7 @@ export class Dialer {
 
   #greet(attempt: Attempt, socket: Bun.Socket<undefined>): void {
     const { name, endpoint } = this.#peer
-    const identity = { peer: name, remote: show(endpoint.address, endpoint.port), hello: this.#options.hello }
+    const identity = { peer: name, remote: formatEndpoint(endpoint), hello: this.#options.hello }
     attempt.connection = new ControlConnection(identity, socket, this.#limits, {
       onUp: (connection, hello) => {
         clearTimeout(attempt.timer)

@@ -29,13 +29,3 @@ export class ControlError extends XoffloadError {
     this.reason = reason
   }
 }
-
-/** The text of whatever was thrown. */
-export function errorText(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
-}
-
-/** An address and a port as people write them: `192.0.2.1:7900`, `[2001:db8::1]:7900`. */
-export function show(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-}

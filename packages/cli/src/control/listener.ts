@@ -1,8 +1,8 @@
-import type { Endpoint, HelloMessage } from '@xoffload/core'
+import { type Endpoint, errorText, formatEndpoint, type HelloMessage } from '@xoffload/core'
 import { ControlChannel, type ControlHandlers } from './channel.ts'
 import { ControlConnection } from './connection.ts'
 import { type ControlCredentials, checkCredentials, tlsOptions, verifyPeer } from './credentials.ts'
-import { ControlError, errorText, show } from './errors.ts'
+import { ControlError } from './errors.ts'
 import { type ControlLimits, controlLimits } from './limits.ts'
 import { RefusalReporter } from './refusals.ts'
 
@@ -132,7 +132,7 @@ export class ControlListener {
   #greet(socket: Socket, peer: string): void {
     const channel = this.#channels.get(peer)
     if (channel === undefined) return
-    const identity = { peer, remote: show(socket.remoteAddress, socket.remotePort), hello: this.#options.hello }
+    const identity = { peer, remote: formatEndpoint(remoteOf(socket)), hello: this.#options.hello }
     socket.data.connection = new ControlConnection(identity, socket, this.#limits, {
       onUp: (connection, hello) => {
         this.#settle(socket)
@@ -155,9 +155,9 @@ export class ControlListener {
 
   #refuse(socket: Socket, reason: ControlError): void {
     if (socket.data.dropped) return
-    const { remoteAddress, remotePort } = socket
+    const remote = remoteOf(socket)
     this.#drop(socket)
-    this.#refusals.refused(remoteAddress, remotePort, reason)
+    this.#refusals.refused(remote, reason)
   }
 
   #drop(socket: Socket): void {
@@ -172,4 +172,8 @@ export class ControlListener {
     clearTimeout(socket.data.timer)
     this.#opening.delete(socket)
   }
+}
+
+function remoteOf({ remoteAddress, remotePort }: Socket): Endpoint {
+  return { address: remoteAddress, port: remotePort }
 }

@@ -1,4 +1,5 @@
-import { type ControlError, show } from './errors.ts'
+import { type Endpoint, formatEndpoint } from '@xoffload/core'
+import type { ControlError } from './errors.ts'
 
 /** How long the same refusal of the same address is not reported again, milliseconds. */
 const silence = 60_000
@@ -20,14 +21,14 @@ export class RefusalReporter {
     return this.#count
   }
 
-  refused(address: string, port: number, reason: ControlError): void {
+  refused(remote: Endpoint, reason: ControlError): void {
     this.#count++
     const now = performance.now()
-    const key = `${address} ${reason.message}`
+    const key = `${remote.address} ${reason.message}`
     const last = this.#reported.get(key)
     if (last !== undefined && now - last < silence) return
     if (this.#reported.size >= maximumRemembered) this.#reported.clear()
     this.#reported.set(key, now)
-    this.#report(show(address, port), reason)
+    this.#report(formatEndpoint(remote), reason)
   }
 }

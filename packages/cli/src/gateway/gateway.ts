@@ -18,6 +18,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
+import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { ClientConnection } from './client-connection.ts'
 import { FlowTable, type FlowEntry } from './flow-table.ts'
@@ -73,7 +74,7 @@ export class Gateway {
       epoch: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
       maximumHandoffs: config.limits.handoffs,
       limits: { accept: config.limits.acceptTimeout, commit: config.limits.commitTimeout, grace: config.limits.grace },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow: `${flow}`, step, error: errorText(error) }),
+      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
     })
   }
 
@@ -93,21 +94,6 @@ export class Gateway {
     return gateway
   }
 
-  /** The flows that have a rule here. */
-  get flows(): number {
-    return this.#flows.size
-  }
-
-  /** Client connections with a socket in this process, frozen ones included. */
-  get connections(): number {
-    return this.#connections.size
-  }
-
-  /** Resolves when every configured server is connected. For tests and for a start that waits. */
-  async serversUp(): Promise<void> {
-    while (!this.#servers.every((server) => server.up)) await Bun.sleep(5)
-  }
-
   /** Stops listening, ends relayed connections, and gives the device back. Safe to call twice. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
@@ -116,6 +102,8 @@ export class Gateway {
 
   async #open(): Promise<void> {
     await this.#redirector.open()
+    const leftover = await removeLeftoverRules(this.#redirector)
+    if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
     this.#connector = new ControlConnector({
       peers: this.#config.servers.map(({ name, control }) => ({ name, endpoint: control })),
       credentials: await readCredentials(this.#config.control),

@@ -1,3 +1,5 @@
+export { errorText } from '@xoffload/core'
+
 /** How much is logged: `errors` only, `info` adds what comes and goes, `handoffs` adds a line for each handoff. */
 export type LogLevel = 'errors' | 'info' | 'handoffs'
 
@@ -15,9 +17,4 @@ export function jsonLog(most: LogLevel): Log {
   return (level, event) => {
     if (wanted.has(level)) process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
   }
-}
-
-/** The words of an error for a log line. */
-export function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -25,11 +25,6 @@ export class FlowWatch {
     this.#listener = TcpDestroyListener.open()
   }
 
-  /** Connections that live. */
-  get size(): number {
-    return this.#flows.size
-  }
-
   /** The connection was handed to this host by `host`. */
   add(flow: FlowKey, host: string): void {
     this.#flows.set(flow.id, { flow, host })

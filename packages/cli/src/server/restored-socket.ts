@@ -1,6 +1,5 @@
-import type { RestoredConnection, Restorer, TcpSnapshot } from '@xoffload/core'
+import type { FlowKey, RestoredConnection, Restorer, TcpSnapshot } from '@xoffload/core'
 import { acknowledge, closeSilently, resetAndClose, restore } from '@xoffload/linux'
-import type { FlowKey } from '@xoffload/core'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
 export class RestoredSocket implements RestoredConnection {

@@ -12,6 +12,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
+import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { type FetchHandler, loadApplication } from './application.ts'
 import { FlowWatch } from './flow-watch.ts'
@@ -37,7 +38,6 @@ export class ServerAgent {
   readonly #undo: (() => void | Promise<void>)[] = []
   readonly #ends = new UndeliveredEnds()
   #listener: ControlListener | undefined
-  #watch: FlowWatch | undefined
   #closed: Promise<void> | undefined
 
   private constructor(config: ServerConfig, options: ServerAgentOptions) {
@@ -60,16 +60,6 @@ export class ServerAgent {
     return agent
   }
 
-  /** Connections that were handed to this host and live. */
-  get flows(): number {
-    return this.#watch?.size ?? 0
-  }
-
-  /** The port of the control listener. */
-  get controlPort(): number {
-    return this.#listener?.port ?? 0
-  }
-
   /** Stops listening, closes the application's connections, and takes back what was set up. Safe to call twice. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
@@ -83,10 +73,11 @@ export class ServerAgent {
     const redirector = options.redirector ?? new TcRedirector({ device, capacity: limits.flows })
     this.#undo.push(() => redirector.close())
     await redirector.open()
+    const leftover = await removeLeftoverRules(redirector)
+    if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
     const addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address) })
     this.#undo.push(() => addresses.undo())
     const watch = new FlowWatch((flow, host) => this.#flowEnded(flow, host))
-    this.#watch = watch
     this.#undo.push(() => watch.close())
     const target = new HandoffTarget<RestoredSocket>({
       redirector,
@@ -102,7 +93,7 @@ export class ServerAgent {
       authorise: (flow) => this.#serves(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow: `${flow}`, step, error: errorText(error) }),
+      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
     })
     this.#undo.push(() => target.close())
     this.#listen(target, credentials)
@@ -139,7 +130,7 @@ export class ServerAgent {
   }
 
   #serves({ service }: FlowKey): boolean {
-    return this.#config.services.some(({ address, port }) => port === service.port && canonical(address) === service.address)
+    return this.#config.services.some(({ address, port }) => port === service.port && address === service.address)
   }
 
   #flowEnded(flow: FlowKey, host: string): void {
@@ -151,9 +142,4 @@ export class ServerAgent {
   async #close(): Promise<void> {
     for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) await step()
   }
-}
-
-/** The one spelling of an IP address that flow keys use. */
-function canonical(address: string): string {
-  return FlowKey.of({ address, port: 1 }, { address, port: 1 }).service.address
 }

@@ -7,7 +7,7 @@ const LIMIT = 1_048_576
 export class UndeliveredEnds {
   readonly #flows = new Map<string, Map<string, FlowKey>>()
 
-  /** Past the limit the oldest is dropped: its rule then stays until the gateway finds it idle. */
+  /** Past the limit the oldest is dropped: its rule then stays until the gateway stops. */
   add(host: string, flow: FlowKey): void {
     const flows = this.#flows.get(host) ?? new Map<string, FlowKey>()
     this.#flows.set(host, flows)

@@ -187,7 +187,11 @@ export class OriginRun {
     }
   }
 
-  #put(rule: Rule, done: 'locked' | 'silenced' | 'steered', failed: 'lock-failed' | 'silence-failed' | 'steer-failed'): void {
+  #put(
+    rule: Rule,
+    done: 'locked' | 'silenced' | 'steered',
+    failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
+  ): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
     try {
       this.#context.redirector

@@ -114,7 +114,11 @@ function silencing(state: OriginState, event: OriginEvent): OriginStep {
     case 'timeout':
       if (event.timer !== 'lock') return ignore(state)
       if (state.failure) return thaw(state, state.failure)
-      return withdraw(state, { reason: 'lock-timeout', text: 'the redirector did not silence the flow in time' }, 'lock')
+      return withdraw(
+        state,
+        { reason: 'lock-timeout', text: 'the redirector did not silence the flow in time' },
+        'lock',
+      )
   }
   const failure = interruption(event)
   return failure && !state.failure ? withdraw(state, failure, 'lock') : ignore(state)
@@ -207,7 +211,8 @@ function unlocking(state: OriginState, event: OriginEvent): OriginStep {
   const cancelTimers = [cancelTimer('unlock'), cancelTimer('retry')]
   if (event.type === 'unlocked') return complete(state, cancelTimers)
   // An operation that was given up was carried out after all, maybe after the removal.
-  if (event.type === 'locked' || event.type === 'silenced' || event.type === 'steered') return { state, effects: [UNLOCK] }
+  if (event.type === 'locked' || event.type === 'silenced' || event.type === 'steered')
+    return { state, effects: [UNLOCK] }
   if (event.type === 'timeout' && event.timer === 'retry') return unlock(state, [])
   if (event.type !== 'unlock-failed' && !(event.type === 'timeout' && event.timer === 'unlock')) return ignore(state)
   if (state.attempts < UNLOCK_ATTEMPTS) return { state, effects: [cancelTimer('unlock'), start(state, 'retry')] }

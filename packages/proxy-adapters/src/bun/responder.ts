@@ -6,7 +6,7 @@ import type { ConnectionHost } from './host.ts'
 import type { ConnectionInfo } from './options.ts'
 import type { Output } from './output.ts'
 import type { RequestFactory, ServedRequest } from './request.ts'
-import { type ResponseBody, release, takeBody } from './response-body.ts'
+import { EMPTY, type ResponseBody, release, type StreamedBody, takeBody } from './response-body.ts'
 import { closingResponse, type ResponseFraming, responseHead } from './response-head.ts'
 import type { SharedBody } from './shared-body.ts'
 import type { StoredBody } from './stored-body.ts'
@@ -29,6 +29,7 @@ interface PreparedResponse {
 }
 
 const NO_BODY: ResponseFraming = { kind: 'none' }
+const NOTHING: ResponseFraming = { kind: 'length', contentLength: 0 }
 const CONTENT_LENGTH = /^[0-9]{1,15}$/
 
 /** Calls the handler for the requests of one connection and sends its responses. */
@@ -106,22 +107,22 @@ export class Responder {
     return { response, headers: headers.count === 0 ? undefined : headers, body }
   }
 
-  #send(exchange: Exchange, { response, headers, body }: PreparedResponse): void {
+  #send(exchange: Exchange, prepared: PreparedResponse): void {
     exchange.responding = true
-    const { head } = exchange
+    const { response, body } = prepared
     const bodiless = response.status === 204 || response.status === 304
-    const framing = bodiless ? NO_BODY : framingOf(headers, body, head)
-    const keepAlive = framing.kind !== 'close' && this.#keepsAlive(exchange, headers)
-    const contentType = bodiless ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
-    const { prefix } = this.#host
-    const text = responseHead(response, headers, { prefix, framing, keepAlive, sayKeepAlive: head.version === '1.0', contentType })
-    const silent = bodiless || head.method === 'HEAD'
-    if (body.kind === 'stream' && !silent) {
-      void this.#stream(exchange, text, body, framing as StreamFraming, keepAlive)
-      return
-    }
-    if (silent) this.#output.send(text)
-    else this.#output.send(text, inMemory(body))
+    if (bodiless) this.#sendWhole(exchange, prepared, NO_BODY, true)
+    else if (exchange.head.method === 'HEAD') this.#sendWhole(exchange, prepared, framingOf(prepared, exchange.head), true)
+    else if (body.kind === 'stream') void this.#sendStream(exchange, prepared, body)
+    else this.#sendWhole(exchange, prepared, framingOf(prepared, exchange.head), false)
+  }
+
+  /** Sends a response that needs no waiting. @param silent whether its body stays here. */
+  #sendWhole(exchange: Exchange, prepared: PreparedResponse, framing: ResponseFraming, silent: boolean): void {
+    const { body } = prepared
+    const keepAlive = this.#keepsAlive(exchange, prepared, framing)
+    const text = this.#head(exchange, prepared, framing, keepAlive)
+    this.#output.send(text, silent ? undefined : inMemory(body))
     if (!this.#output.blocked) {
       release(body)
       return this.#owner.finished(exchange, keepAlive)
@@ -132,28 +133,33 @@ export class Responder {
     })
   }
 
-  async #stream(
-    exchange: Exchange,
-    text: string,
-    body: ResponseBody & { kind: 'stream' },
-    framing: StreamFraming,
-    keepAlive: boolean,
-  ): Promise<void> {
-    const reader = body.stream.getReader() as BodyReader
-    exchange.reader = reader
+  async #sendStream(exchange: Exchange, prepared: PreparedResponse, { stream, file }: StreamedBody): Promise<void> {
+    let reader: BodyReader | undefined
     try {
-      let first: BodyRead | Promise<BodyRead> = peek(reader.read())
-      // A file that cannot be read says so at the first read, when the client can still be told.
-      if (body.file !== undefined) {
+      reader = stream.getReader() as BodyReader
+      exchange.reader = reader
+      let first = readNow(reader)
+      if (file !== undefined) {
+        // A file that cannot be read says so at the first read, when the client can still be told.
         exchange.responding = false
         first = await first
         exchange.responding = true
       }
+      if (!(first instanceof Promise) && first.done) return this.#sendWhole(exchange, { ...prepared, body: EMPTY }, NOTHING, false)
+      const framing = framingOf(prepared, exchange.head) as StreamFraming
+      const keepAlive = this.#keepsAlive(exchange, prepared, framing)
+      const text = this.#head(exchange, prepared, framing, keepAlive)
       if (await sendStream(this.#output, text, reader, first, framing)) this.#owner.finished(exchange, keepAlive)
     } catch (error) {
-      reader.cancel(error).catch(() => {})
+      reader?.cancel(error).catch(() => {})
       this.#fail(exchange, error)
     }
+  }
+
+  #head(exchange: Exchange, { response, headers, body }: PreparedResponse, framing: ResponseFraming, keepAlive: boolean): string {
+    const contentType = framing === NO_BODY ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
+    const sayKeepAlive = exchange.head.version === '1.0'
+    return responseHead(response, headers, { prefix: this.#host.prefix, framing, keepAlive, sayKeepAlive, contentType })
   }
 
   #fail(exchange: Exchange, error: unknown): void {
@@ -170,7 +176,8 @@ export class Responder {
     }
   }
 
-  #keepsAlive(exchange: Exchange, headers: Headers | undefined): boolean {
+  #keepsAlive(exchange: Exchange, { headers }: PreparedResponse, framing: ResponseFraming): boolean {
+    if (framing.kind === 'close') return false
     // A client that still waits for 100 may or may not send its body now: the next request's start would be a guess.
     if (!exchange.head.keepAlive || this.#host.stopping || exchange.awaitsContinue || exchange.truncated) return false
     return headers?.get('connection')?.toLowerCase() !== 'close'
@@ -188,7 +195,13 @@ function discard(response: unknown): void {
   if (response instanceof Response && !response.bodyUsed) void response.body?.cancel().catch(() => {})
 }
 
-function framingOf(headers: Headers | undefined, body: ResponseBody, head: RequestHead): ResponseFraming {
+/** The outcome of a read: at once when there is one, so that a stream that is ready costs no waiting. */
+function readNow(reader: BodyReader): BodyRead | Promise<BodyRead> {
+  const read = reader.read()
+  return peek.status(read) === 'fulfilled' ? peek(read) : read
+}
+
+function framingOf({ headers, body }: PreparedResponse, head: RequestHead): ResponseFraming {
   const declared = headers?.get('content-length') ?? undefined
   const length = declared !== undefined && CONTENT_LENGTH.test(declared) ? Number(declared) : undefined
   if (body.kind === 'stored') return { kind: 'length', contentLength: body.stored.length }

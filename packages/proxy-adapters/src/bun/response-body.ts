@@ -12,11 +12,18 @@ export type ResponseBody =
   | { readonly kind: 'stored'; readonly stored: StoredBody; readonly contentType: string | undefined }
   /** Sent many times, out of the kernel's memory. */
   | { readonly kind: 'shared'; readonly shared: SharedBody; readonly contentType: string }
-  | { readonly kind: 'stream'; readonly stream: ReadableStream<unknown>; readonly file: Blob | undefined }
+  | StreamedBody
+
+/** Not in memory. `file` when it is one: its size and type are known. */
+export interface StreamedBody {
+  readonly kind: 'stream'
+  readonly stream: ReadableStream<unknown>
+  readonly file: Blob | undefined
+}
 
 const TEXT = 'text/plain;charset=utf-8'
 const BINARY = 'application/octet-stream'
-const EMPTY: ResponseBody = { kind: 'bytes', bytes: new Uint8Array(0), owned: false, contentType: undefined }
+export const EMPTY: ResponseBody = { kind: 'bytes', bytes: new Uint8Array(0), owned: false, contentType: undefined }
 
 /**
  * Takes the body out of a response. A body that is in memory comes at once and without a stream, which would cost more than
@@ -69,6 +76,11 @@ function bytesOf(response: Response, owned: boolean): ResponseBody {
   const promise = response.bytes()
   const bytes: unknown = peek(promise)
   if (bytes instanceof Uint8Array) return { kind: 'bytes', bytes, owned, contentType: sniff(bytes) }
+  if (peek.status(promise) === 'rejected') {
+    // `peek` gave the reason; the promise itself must not be reported as unhandled.
+    promise.catch(() => {})
+    throw bytes
+  }
   return { kind: 'stream', stream: streamOf(promise), file: undefined }
 }
 
