@@ -2,8 +2,8 @@
  * `npm run bench -- handoff [--json] [--connections N]`: how long a handoff takes, step by step, and how many there are in a second.
  * Real connections through a real gateway to two real servers; every client connection is handed off once.
  */
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { XoffloadError } from '@xoffload/core'
 import {
   Configuration,
   type ConnectReport,
@@ -11,21 +11,22 @@ import {
   type Host,
   type HostProcess,
   parseHandoff,
-  ports,
+  percentile,
+  printFigure,
+  startConnectClient,
   startGateway,
   startServer,
   Testbed,
 } from '@xoffload/testbed'
-import { percentile, printFigure } from './format.ts'
 import type { BenchOptions } from './main.ts'
 
 const IN_FLIGHT = [1, 64] as const
 /** The order in which the steps happen. `restore` is a part of `offer`, and `adopt` of `commit`. */
 const STEPS = ['lock', 'freeze', 'snapshot', 'silence', 'offer', 'restore', 'steer', 'commit', 'adopt', 'total']
-const client = join(import.meta.dir, '../../testbed/src/deployment/connect-client.ts')
+const MAXIMUM_CONNECTIONS = 1_000_000
 
 export async function run({ json, args }: BenchOptions): Promise<void> {
-  const { values } = parseArgs({ args, options: { connections: { type: 'string', default: '10000' } } })
+  const total = requestedConnections(args)
   await using testbed = await Testbed.create({ hosts: ['client', 'gateway', 'server1', 'server2'], service: {} })
   const { service } = testbed
   if (service === undefined) throw new Error('the testbed has no service address')
@@ -35,10 +36,20 @@ export async function run({ json, args }: BenchOptions): Promise<void> {
   const gateway = await startGateway(testbed.host('gateway'), servers, configuration)
   await measure(gateway, testbed.host('client'), service.ipv4, 500, 8)
   for (const inFlight of IN_FLIGHT) {
-    const connections = inFlight === 1 ? Math.ceil(Number(values.connections) / 5) : Number(values.connections)
+    const connections = inFlight === 1 ? Math.ceil(total / 5) : total
     const { records, report } = await measure(gateway, testbed.host('client'), service.ipv4, connections, inFlight)
     print(records, report, inFlight, json)
   }
+}
+
+function requestedConnections(args: string[]): number {
+  const { values } = parseArgs({ args, options: { connections: { type: 'string', default: '10000' } } })
+  const number = Number(values.connections)
+  if (!/^\d+$/.test(values.connections) || number < 1 || number > MAXIMUM_CONNECTIONS) {
+    const expected = `--connections takes a whole number from 1 to ${MAXIMUM_CONNECTIONS}`
+    throw new XoffloadError('BENCH_OPTION', `${expected}, found "${values.connections}"`)
+  }
+  return number
 }
 
 /** Opens connections and collects the gateway's records of their handoffs. */
@@ -49,13 +60,15 @@ async function measure(gateway: HostProcess, host: Host, address: string, connec
     const record = parseHandoff(line)
     if (record !== undefined && records.push(record) === connections) all.resolve()
   })
-  const program = host.spawn([process.execPath, client, address, `${ports.service}`, `${connections}`, `${inFlight}`])
+  const program = startConnectClient(host, address, connections, inFlight)
   const report: ConnectReport = JSON.parse(await program.line(/"completed"/, { timeout: 120_000 }))
   await Promise.race([all.promise, gateway.exited.then(() => Promise.reject(gateway.failure(gateway.exitReason)))])
   stop()
   const failed = records.filter(({ outcome }) => outcome !== 'handed-off')
   if (report.failures.length > 0 || failed.length > 0) {
-    throw new Error(`${failed.length} handoffs and ${report.failures.length} requests failed: ${report.failures[0] ?? JSON.stringify(failed[0])}`)
+    throw new Error(
+      `${failed.length} handoffs and ${report.failures.length} requests failed: ${report.failures[0] ?? JSON.stringify(failed[0])}`,
+    )
   }
   return { records, report }
 }
@@ -64,12 +77,30 @@ function print(records: readonly HandoffRecord[], report: ConnectReport, inFligh
   for (const step of STEPS) {
     const samples = Float64Array.from(records, ({ steps }) => steps[step] ?? Number.NaN).sort()
     const p50 = percentile(samples, 0.5)
-    const figure = { bench: 'handoff', case: 'gateway-to-server', metric: step, unit: 'us', value: p50, in_flight: inFlight }
-    printFigure({ ...figure, p50, p99: percentile(samples, 0.99), max: percentile(samples, 1), n: samples.length }, json)
+    const figure = {
+      bench: 'handoff',
+      case: 'gateway-to-server',
+      metric: step,
+      unit: 'us',
+      value: p50,
+      in_flight: inFlight,
+    }
+    printFigure(
+      { ...figure, p50, p99: percentile(samples, 0.99), max: percentile(samples, 1), n: samples.length },
+      json,
+    )
   }
   const rate = report.completed / report.seconds
   printFigure(
-    { bench: 'handoff', case: 'gateway-to-server', metric: 'handoffs_per_s', unit: '1/s', value: rate, in_flight: inFlight, n: report.completed },
+    {
+      bench: 'handoff',
+      case: 'gateway-to-server',
+      metric: 'handoffs_per_s',
+      unit: '1/s',
+      value: rate,
+      in_flight: inFlight,
+      n: report.completed,
+    },
     json,
   )
 }

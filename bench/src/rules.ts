@@ -1,7 +1,8 @@
 import { FlowKey, MacAddress, type Rule } from '@xoffload/core'
 import { inNetworkNamespace } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
-import { median, percentile, printFigure } from './format.ts'
+import { type Host, median, percentile, printFigure, Testbed } from '@xoffload/testbed'
+import type { BenchOptions } from './main.ts'
 
 const ROUNDS = 5
 const FLOWS = 20_000
@@ -10,7 +11,7 @@ const CAPACITY = 1 << 20
 /** Other rules in the second half: as full as the table gets with a round on top. */
 const INSTALLED = 1_000_000
 const TARGET = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as const
-/** eBPF (tc) in the seed's table, in microseconds. */
+/** eBPF (tc) in the table of XO (NSDI'26), in microseconds. */
 const REFERENCE = { insert: 4.01, remove: 3.77 } as const
 
 interface Samples {
@@ -20,29 +21,23 @@ interface Samples {
 
 /**
  * How long it takes to insert and to remove one rule, through the public interface of the tc redirector: from the call to the
- * moment that its promise is fulfilled. Runs on a device in a network namespace of its own. Needs root.
+ * moment that its promise is fulfilled. Runs on the device of a testbed's gateway. Needs root.
  */
-export async function run({ json }: { readonly json: boolean }): Promise<void> {
-  const namespace = `xobench${process.pid}`
-  await command('ip', 'netns', 'add', namespace)
-  try {
-    await command('ip', '-n', namespace, 'link', 'add', 'bench0', 'type', 'veth', 'peer', 'name', 'bench1')
-    await measure(`/run/netns/${namespace}`, json)
-  } finally {
-    await command('ip', 'netns', 'del', namespace)
-  }
+export async function run({ json }: BenchOptions): Promise<void> {
+  await using testbed = await Testbed.create({ hosts: ['gateway'] })
+  await measure(testbed.host('gateway'), json)
 }
 
-async function measure(namespace: string, json: boolean): Promise<void> {
-  const redirector = new TcRedirector({ device: 'bench0', capacity: CAPACITY })
-  await inNetworkNamespace(namespace, () => redirector.open())
+async function measure({ device, namespacePath }: Host, json: boolean): Promise<void> {
+  const redirector = new TcRedirector({ device, capacity: CAPACITY })
+  await inNetworkNamespace(namespacePath, () => redirector.open())
   try {
     await round(redirector, rules(WARM_UP_FLOWS, 0))
     await measureWith(redirector, 0, json)
     await fill(redirector, INSTALLED)
     await measureWith(redirector, INSTALLED, json)
   } finally {
-    await inNetworkNamespace(namespace, () => redirector.close())
+    await inNetworkNamespace(namespacePath, () => redirector.close())
   }
 }
 
@@ -58,7 +53,7 @@ async function measureWith(redirector: TcRedirector, installed: number, json: bo
     const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
     const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
     const parameters = { capacity: CAPACITY, installed }
-    const reference = { reference: REFERENCE[metric], source: 'seed' }
+    const reference = { reference: REFERENCE[metric], source: "XO, NSDI'26" }
     printFigure({ bench: 'rules', case: 'tc', ...parameters, metric, unit: 'us', value, ...spread, ...reference }, json)
   }
 }
@@ -97,9 +92,4 @@ function rules(count: number, round: number): Rule[] {
     const client = { address: `192.0.${round}.${(index >> 14) + 1}`, port: 1024 + (index & 0x3fff) }
     return { action: 'steer', flow: FlowKey.of(client, service), target: TARGET }
   })
-}
-
-async function command(...words: string[]): Promise<void> {
-  const child = Bun.spawn(words, { stdout: 'ignore', stderr: 'pipe' })
-  if ((await child.exited) !== 0) throw new Error(`${words.join(' ')}: ${await new Response(child.stderr).text()}`)
 }

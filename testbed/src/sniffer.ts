@@ -58,7 +58,9 @@ function decode(frame: Uint8Array, at: number): SeenSegment | undefined {
   const flags = frame[tcp + 13] ?? 0
   return {
     at,
-    sourceMac: Buffer.from(frame.subarray(6, 12)).toString('hex').replace(/..(?!$)/g, '$&:'),
+    sourceMac: Buffer.from(frame.subarray(6, 12))
+      .toString('hex')
+      .replace(/..(?!$)/g, '$&:'),
     sourcePort: view.getUint16(tcp),
     destinationPort: view.getUint16(tcp + 2),
     fin: (flags & 1) !== 0,

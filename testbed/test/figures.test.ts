@@ -1,5 +1,5 @@
 import { describe, expect, spyOn, test } from 'bun:test'
-import { median, printFigure } from '../src/figures.ts'
+import { median, percentile, printFigure } from '../src/figures.ts'
 
 test('a figure is one line of JSON with rounded numbers', () => {
   const write = spyOn(process.stdout, 'write').mockReturnValue(true)
@@ -17,6 +17,26 @@ test('a figure is one line of JSON with rounded numbers', () => {
   expect(text).toBe(
     '{"bench":"demo","case":"direct","metric":"requests_per_s","unit":"1/s","value":12346,"ratio":1.235,"size":4096}\n',
   )
+})
+
+test('a figure for people is one line of text', () => {
+  const write = spyOn(process.stdout, 'write').mockReturnValue(true)
+  printFigure({ bench: 'rules', case: 'tc', metric: 'insert', unit: 'us', value: 4.01, n: 5 }, false)
+  printFigure({ bench: 'rules', case: 'tc', metric: 'insert', unit: 'us', value: 4.01 }, false)
+  const lines = write.mock.calls.map(([text]) => String(text))
+  write.mockRestore()
+  expect(lines).toEqual(['rules tc insert: 4.01 us (n 5)\n', 'rules tc insert: 4.01 us\n'])
+})
+
+test.each([
+  [0.5, 2],
+  [0.75, 3],
+  [0.99, 4],
+  [1, 4],
+  [0, 1],
+])('percentile %p', (fraction, expected) => {
+  expect(percentile([1, 2, 3, 4], fraction)).toBe(expected)
+  expect(percentile([], fraction)).toBeNaN()
 })
 
 describe('median', () => {

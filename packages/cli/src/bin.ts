@@ -6,7 +6,10 @@ import { serverCommand } from './commands/server.ts'
 
 await runMain(
   defineCommand({
-    meta: { name: 'xoffload', description: 'Hands live client connections from a layer-7 load balancer to the server that answers' },
+    meta: {
+      name: 'xoffload',
+      description: 'Hands live client connections from a layer-7 load balancer to the server that answers',
+    },
     subCommands: { gateway: gatewayCommand, server: serverCommand, certs: certsCommand },
   }),
 )

@@ -16,6 +16,11 @@ export interface OriginConnection {
   freeze(): void
   /** The state of the frozen connection. Throws when it is not ESTABLISHED any more. */
   snapshot(): TcpSnapshot
+  /**
+   * Throws when the frozen socket is not in the state of its snapshot any more: a packet that had passed the lock before it was there
+   * arrived late. Called when nothing that the socket says is heard any more.
+   */
+  verify(): void
   /** Undoes {@link freeze}: the connection goes on where it was. */
   thaw(): void
   /** Closes the frozen socket silently: neither FIN nor RST. The last call. */

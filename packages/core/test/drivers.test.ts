@@ -30,6 +30,7 @@ describe('a handoff', () => {
       'origin.freeze',
       'origin.snapshot',
       'gateway.silence',
+      'origin.verify',
       'server.hold',
       'server.restore',
       'gateway.steer',

@@ -11,6 +11,7 @@ const portFailures: [string, Fault[], string, Record<string, number>][] = [
   ['gateway.silence', ['hang', 'slow'], 'rolled-back: lock-timeout', rolledBack],
   ['origin.freeze', ['throw'], 'rolled-back: freeze-failed', rolledBack],
   ['origin.snapshot', ['throw'], 'rolled-back: snapshot-failed', rolledBack],
+  ['origin.verify', ['throw'], 'rolled-back: lock-failed', rolledBack],
   ['server.hold', ['throw', 'reject'], 'rolled-back: refused failed', rolledBack],
   ['server.hold', ['hang', 'slow'], 'rolled-back: refused failed', rolledBack],
   ['server.restore', ['throw'], 'rolled-back: refused failed', rolledBack],

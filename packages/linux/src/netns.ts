@@ -1,9 +1,8 @@
 import { check, libc } from './ffi/libc.ts'
 import { cString } from './ffi/memory.ts'
+import { O_CLOEXEC, O_RDONLY } from './socket/constants.ts'
 
 const CLONE_NEWNET = 0x40000000
-const O_RDONLY = 0
-const O_CLOEXEC = 0o2000000
 
 /**
  * Moves the calling thread into another network namespace for good: `/run/netns/NAME`, `/proc/PID/ns/net`. Sockets that are open

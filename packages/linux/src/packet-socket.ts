@@ -1,16 +1,22 @@
-import { errnoName, LinuxError } from './errno.ts'
+import { EAGAIN, errnoName, LinuxError } from './errno.ts'
 import { check, lastErrno, libc } from './ffi/libc.ts'
-import { MSG_DONTWAIT, SO_RCVBUFFORCE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET } from './socket/constants.ts'
+import {
+  AF_PACKET,
+  MSG_DONTWAIT,
+  SO_RCVBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from './socket/constants.ts'
 import { getOptionBytes, setOption } from './socket/options.ts'
 
-const AF_PACKET = 17
 const SOL_PACKET = 263
 // include/uapi/linux/if_packet.h and if_ether.h.
 const PACKET_STATISTICS = 6
 const PACKET_IGNORE_OUTGOING = 23
 const ETH_P_ALL = 0x0003
 const SOCKADDR_LL_LENGTH = 20
-const EAGAIN = 11
 /** A GSO packet that was not split yet has up to 64 KiB and its headers; BIG TCP is more, and is cut. */
 const FRAME_LENGTH = 65536 + 128
 
@@ -39,7 +45,11 @@ export class PacketSocket {
   static open(options: PacketSocketOptions): PacketSocket {
     const { device, ignoreOutgoing = false, snapLength = FRAME_LENGTH, receiveBuffer = 8 * 1024 * 1024 } = options
     // Protocol 0: nothing is received before bind(2) has named the device.
-    const fd = check('socket(AF_PACKET)', libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'this needs CAP_NET_RAW')
+    const fd = check(
+      'socket(AF_PACKET)',
+      libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+      'this needs CAP_NET_RAW',
+    )
     const socket = new PacketSocket(fd, snapLength)
     try {
       setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer, 'setsockopt(SO_RCVBUFFORCE)', 'this needs CAP_NET_ADMIN')

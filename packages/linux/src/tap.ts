@@ -1,7 +1,8 @@
-import { LinuxError } from './errno.ts'
+import { EAGAIN, EBUSY, LinuxError } from './errno.ts'
 import { check, lastErrno, libc } from './ffi/libc.ts'
 import { cString, NativeMemory, textUntilNul } from './ffi/memory.ts'
 import { Rtnetlink } from './netlink/rtnetlink.ts'
+import { O_CLOEXEC, O_NONBLOCK, O_RDWR } from './socket/constants.ts'
 import { writeSysctl } from './sysctl.ts'
 
 export interface TapOptions {
@@ -23,10 +24,6 @@ const IFF_VNET_HDR = 0x4000
 const IFF_TUN_EXCL = 0x8000
 /** Checksums may be partial, and a frame may be a TCP segment of up to 64 KiB, IPv4 or IPv6, with ECN. */
 const TUN_OFFLOADS = 0x01 | 0x02 | 0x04 | 0x08
-const O_RDWR = 2
-const O_NONBLOCK = 0o4000
-const O_CLOEXEC = 0o2000000
-const EAGAIN = 11
 
 /** A GSO frame of 64 KiB with its headers and tags. */
 const FRAME_LENGTH = 128 * 1024
@@ -108,7 +105,7 @@ function attach(fd: number, name: string): string {
   request.view.setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL, true)
   const result = libc.ioctl(fd, TUNSETIFF, request.bytes)
   if (result < 0) {
-    const busy = lastErrno() === 16
+    const busy = lastErrno() === EBUSY
     const advice = busy ? `there is a device "${name}" already` : 'it needs root, or the capability CAP_NET_ADMIN'
     // The errno is still that of the ioctl: nothing was called in between.
     check(`ioctl(TUNSETIFF ${name})`, result, advice)

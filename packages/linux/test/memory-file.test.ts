@@ -6,7 +6,11 @@ const ramp = new Uint8Array(3 * 1024 * 1024).map((_, index) => index % 251)
 /** A connected pair; the client does not read before it is told to. */
 async function pair() {
   const accepted = Promise.withResolvers<import('bun').Socket>()
-  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { open: (socket) => accepted.resolve(socket), data() {} } })
+  const listener = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: { open: (socket) => accepted.resolve(socket), data() {} },
+  })
   const chunks: Buffer[] = []
   const ended = Promise.withResolvers<Buffer>()
   const client = await Bun.connect({

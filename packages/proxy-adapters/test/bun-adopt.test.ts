@@ -18,7 +18,10 @@ function makeServer(fetch: FetchHandler): HttpServer {
   return server
 }
 
-async function adoptOne(fetch: FetchHandler, options?: AdoptOptions): Promise<{ client: RawClient; server: HttpServer }> {
+async function adoptOne(
+  fetch: FetchHandler,
+  options?: AdoptOptions,
+): Promise<{ client: RawClient; server: HttpServer }> {
   const { fd, client } = await establishedSocket()
   clients.push(client)
   const server = makeServer(fetch)

@@ -13,7 +13,15 @@ const responses: Record<string, () => Response> = {
   '/not-modified': () => new Response(null, { status: 304 }),
   '/not-found': () => new Response('not here', { status: 404 }),
   '/redirect': () => Response.redirect('http://example.com/', 302),
-  '/headers': () => new Response('x', { headers: [['x-a', '1'], ['x-a', '2'], ['set-cookie', 'a=1'], ['set-cookie', 'b=2']] }),
+  '/headers': () =>
+    new Response('x', {
+      headers: [
+        ['x-a', '1'],
+        ['x-a', '2'],
+        ['set-cookie', 'a=1'],
+        ['set-cookie', 'b=2'],
+      ],
+    }),
   '/typed': () => new Response('<p>', { headers: { 'content-type': 'text/html' } }),
 }
 
@@ -53,7 +61,11 @@ test('curl understands it: keep-alive, upload, HEAD', async () => {
   const { port } = serve(async (request) => new Response(`${request.method} ${(await request.bytes()).length}`))
   const url = `http://127.0.0.1:${port}/`
   const run = async (...args: string[]) => {
-    const curl = Bun.spawn(['curl', '-sS', ...args], { stdout: 'pipe', stderr: 'pipe', stdin: new Uint8Array(3_000_000) })
+    const curl = Bun.spawn(['curl', '-sS', ...args], {
+      stdout: 'pipe',
+      stderr: 'pipe',
+      stdin: new Uint8Array(3_000_000),
+    })
     const [output, errors] = await Promise.all([new Response(curl.stdout).text(), new Response(curl.stderr).text()])
     expect(errors).toBe('')
     return output

@@ -38,7 +38,9 @@ test('an Elysia application is served', async () => {
   expect([user.status, user.body.toString()]).toEqual([201, '42'])
 
   const body = JSON.stringify({ message: 'x'.repeat(100_000) })
-  await client.send(`POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+  await client.send(
+    `POST /echo HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  )
   expect((await client.response()).body.toString()).toBe(body)
 
   await client.send(get('/stream'))

@@ -33,7 +33,7 @@ describe('a handler that fails', () => {
   })
 
   test('may be answered by onError, which gets the request', async () => {
-    const client = await serveOne(failing['throws'] as () => Response, {
+    const client = await serveOne(failing.throws as () => Response, {
       onError: (error, request) => new Response(`${(error as Error).message} at ${request?.url}`, { status: 503 }),
     })
     await client.send(get('/x'))
@@ -44,7 +44,7 @@ describe('a handler that fails', () => {
   test('is answered 500 when onError fails too', async () => {
     const print = spyOn(console, 'error').mockImplementation(() => {})
     try {
-      const client = await serveOne(failing['throws'] as () => Response, {
+      const client = await serveOne(failing.throws as () => Response, {
         onError: () => {
           throw new Error('again')
         },
@@ -57,10 +57,19 @@ describe('a handler that fails', () => {
     }
   })
 
+  test('is answered 500 when what onError returns cannot be sent', async () => {
+    const client = await serveOne(failing.throws as () => Response, {
+      onError: () => new Response(Bun.file('/nonexistent/file')),
+    })
+    await client.send(get())
+    expect((await client.response()).status).toBe(500)
+    await client.end()
+  })
+
   test('is printed when nobody listens', async () => {
     const print = spyOn(console, 'error').mockImplementation(() => {})
     try {
-      const client = await serveOne(failing['throws'] as () => Response)
+      const client = await serveOne(failing.throws as () => Response)
       await client.send(get())
       await client.response()
       expect(print).toHaveBeenCalledWith(failure)
@@ -179,7 +188,10 @@ describe('timeouts', () => {
   })
 
   test('a body that does not come is answered with 408, or ends a connection that streams it', async () => {
-    const { port } = serve(async (request) => new Response(await request.bytes()), { idleTimeout: 0.1, onError: () => undefined })
+    const { port } = serve(async (request) => new Response(await request.bytes()), {
+      idleTimeout: 0.1,
+      onError: () => undefined,
+    })
     const small = await connect(port)
     await small.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab')
     expect((await small.response()).status).toBe(408)

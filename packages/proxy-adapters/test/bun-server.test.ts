@@ -49,7 +49,9 @@ describe('a connection', () => {
   })
 
   test('closes after Connection: close of either side', async () => {
-    const { port } = serve((request) => new Response('x', { headers: pathOf(request) === '/last' ? { connection: 'close' } : {} }))
+    const { port } = serve(
+      (request) => new Response('x', { headers: pathOf(request) === '/last' ? { connection: 'close' } : {} }),
+    )
     for (const request of [get('/', 'Connection: close\r\n'), get('/last')]) {
       const client = await connect(port)
       await client.send(request)
@@ -68,6 +70,22 @@ describe('a connection', () => {
     expect((await client.response()).body.toString()).toBe('/1')
     expect((await client.response()).body.toString()).toBe('/2')
     await client.end()
+  })
+
+  test('sends everything to a client that ends its half while the last response is on its way', async () => {
+    const size = 3_000_000
+    const { server, port } = serve(() => new Response(new Uint8Array(size)))
+    const client = await connect(port)
+    client.pause()
+    await client.send(get('/', 'Connection: close\r\n'))
+    while (server.requests === 0) await Bun.sleep(1)
+    client.halfClose()
+    await Bun.sleep(20)
+    client.resume()
+    expect((await client.response()).body.length).toBe(size)
+    await client.end()
+    client.close()
+    while (server.connections > 0) await Bun.sleep(1)
   })
 
   test('closes silently when the client ends without a request, or in the middle of a head', async () => {
@@ -99,14 +117,23 @@ describe('a connection', () => {
 describe('the request', () => {
   test('has method, headers and URL', async () => {
     const client = await serveOne((request) =>
-      Response.json({ method: request.method, url: request.url, real: request instanceof Request, headers: [...request.headers] }),
+      Response.json({
+        method: request.method,
+        url: request.url,
+        real: request instanceof Request,
+        headers: [...request.headers],
+      }),
     )
     await client.send('DELETE /a%20b?c HTTP/1.1\r\nHost: example.com:81\r\nX-A: 1\r\nx-a: 2\r\nX-B: caf\xe9\r\n\r\n')
     expect(JSON.parse((await client.response()).body.toString())).toEqual({
       method: 'DELETE',
       url: 'http://example.com:81/a%20b?c',
       real: true,
-      headers: [['host', 'example.com:81'], ['x-a', '1, 2'], ['x-b', 'café']],
+      headers: [
+        ['host', 'example.com:81'],
+        ['x-a', '1, 2'],
+        ['x-b', 'café'],
+      ],
     })
   })
 
@@ -125,16 +152,28 @@ describe('the request', () => {
       request.headers.set('x-seen', 'changed by the handler')
       return new Response(seen)
     })
-    for (const [fields, seen] of [['X-Seen: 1\r\n', '1'], ['X-Seen: 1\r\n', '1'], ['X-Seen: 2\r\n', '2'], ['', 'nothing'], ['', 'nothing']] as const) {
+    for (const [fields, seen] of [
+      ['X-Seen: 1\r\n', '1'],
+      ['X-Seen: 1\r\n', '1'],
+      ['X-Seen: 2\r\n', '2'],
+      ['', 'nothing'],
+      ['', 'nothing'],
+    ] as const) {
       await client.send(get('/', fields))
       expect((await client.response()).body.toString()).toBe(seen)
     }
   })
 
   test('comes with the client address', async () => {
-    const client = await serveOne((_, { client: { address, port }, adopted }) => Response.json({ address, port: port > 0, adopted }))
+    const client = await serveOne((_, { client: { address, port }, adopted }) =>
+      Response.json({ address, port: port > 0, adopted }),
+    )
     await client.send(get())
-    expect(JSON.parse((await client.response()).body.toString())).toEqual({ address: '127.0.0.1', port: true, adopted: false })
+    expect(JSON.parse((await client.response()).body.toString())).toEqual({
+      address: '127.0.0.1',
+      port: true,
+      adopted: false,
+    })
   })
 
   test('with a method that Request would change is answered 501', async () => {
@@ -150,7 +189,9 @@ describe('the request', () => {
 describe('the response', () => {
   test('to HEAD has the head of GET and no body', async () => {
     const { port } = serve((request) =>
-      pathOf(request) === '/declared' ? new Response(null, { headers: { 'content-length': '77' } }) : new Response('twelve bytes'),
+      pathOf(request) === '/declared'
+        ? new Response(null, { headers: { 'content-length': '77' } })
+        : new Response('twelve bytes'),
     )
     const client = await connect(port)
     await client.send('HEAD / HTTP/1.1\r\nHost: test\r\n\r\nHEAD /declared HTTP/1.1\r\nHost: test\r\n\r\n')
@@ -171,7 +212,11 @@ describe('the response', () => {
   })
 
   test('keeps cookies apart and cannot be split by a status text', async () => {
-    const headers = new Headers([['set-cookie', 'a=1'], ['set-cookie', 'b=2'], ['x', 'é']])
+    const headers = new Headers([
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2'],
+      ['x', 'é'],
+    ])
     const client = await serveOne(() => new Response('x', { headers, status: 299, statusText: 'a\r\nInjected: yes' }))
     await client.send(get())
     const { head } = await client.response()
@@ -182,7 +227,10 @@ describe('the response', () => {
   })
 
   test('has the framing of the server, whatever the handler says', async () => {
-    const client = await serveOne(() => new Response('abc', { headers: { 'content-length': '99', 'transfer-encoding': 'chunked', 'keep-alive': 'x' } }))
+    const client = await serveOne(
+      () =>
+        new Response('abc', { headers: { 'content-length': '99', 'transfer-encoding': 'chunked', 'keep-alive': 'x' } }),
+    )
     await client.send(get())
     const { headers, body } = await client.response()
     expect(body.toString()).toBe('abc')
@@ -190,7 +238,9 @@ describe('the response', () => {
   })
 
   test('has a Date of now, or the one of the handler', async () => {
-    const client = await serveOne((request) => new Response('x', pathOf(request) === '/own' ? { headers: { date: 'yesterday' } } : {}))
+    const client = await serveOne(
+      (request) => new Response('x', pathOf(request) === '/own' ? { headers: { date: 'yesterday' } } : {}),
+    )
     await client.send(get() + get('/own'))
     const date = (await client.response()).headers.get('date') ?? ''
     expect(new Date(date).toUTCString()).toBe(date)
@@ -198,15 +248,18 @@ describe('the response', () => {
     expect((await client.response()).head.match(/date: /gi)).toHaveLength(1)
   })
 
-  test.each([1, 100, 4096, 65_536, 131_072, 131_073, 1_048_576, 5_000_000])('of %d bytes arrives whole', async (size) => {
-    // Not a power of two: an offset that is wrong by a buffer's size would show.
-    const bytes = Uint8Array.from({ length: size }, (_, index) => index % 251)
-    const client = await serveOne(() => new Response(bytes))
-    for (let turn = 0; turn < 2; turn++) {
-      await client.send(get())
-      expect((await client.response()).body.equals(bytes)).toBe(true)
-    }
-  })
+  test.each([1, 100, 4096, 65_536, 131_072, 131_073, 1_048_576, 5_000_000])(
+    'of %d bytes arrives whole',
+    async (size) => {
+      // Not a power of two: an offset that is wrong by a buffer's size would show.
+      const bytes = Uint8Array.from({ length: size }, (_, index) => index % 251)
+      const client = await serveOne(() => new Response(bytes))
+      for (let turn = 0; turn < 2; turn++) {
+        await client.send(get())
+        expect((await client.response()).body.equals(bytes)).toBe(true)
+      }
+    },
+  )
 
   test.each([
     ['ASCII', 'a'],
@@ -244,7 +297,14 @@ describe('the response', () => {
   })
 
   test('may have an empty body of any kind', async () => {
-    const bodies = [null, undefined, '', new Uint8Array(0), new Blob([]), new ReadableStream({ start: (controller) => controller.close() })]
+    const bodies = [
+      null,
+      undefined,
+      '',
+      new Uint8Array(0),
+      new Blob([]),
+      new ReadableStream({ start: (controller) => controller.close() }),
+    ]
     const client = await serveOne((request) => new Response(bodies[Number(pathOf(request).slice(1))]))
     for (const index of bodies.keys()) {
       await client.send(get(`/${index}`))
@@ -257,7 +317,7 @@ describe('the response', () => {
       '/blob': () => new Response(new Blob(['ab', 'c'], { type: 'image/x' })),
       '/search': () => new Response(new URLSearchParams('a=b')),
       '/json': () => Response.json({ a: 1 }),
-      '/clone': () => new Response('abc').clone(),
+      '/clone': () => new Response('abc').clone() as Response,
       '/status-text': () => new Response('abc', { statusText: 'Fine' }),
     }
     const client = await serveOne((request) => bodies[pathOf(request)]?.() ?? new Response(null, { status: 404 }))

@@ -89,7 +89,12 @@ describe('a streamed response', () => {
             yield encode('c')
           })() as unknown as ReadableStream,
         ),
-      direct: () => new Response(new ReadableStream({ type: 'direct', pull: writeAndEnd } as unknown as UnderlyingByteSource)),
+      direct: () =>
+        new Response(
+          new ReadableStream({ type: 'direct', pull: writeAndEnd } as unknown as ConstructorParameters<
+            typeof ReadableStream
+          >[0]),
+        ),
       bytes: () =>
         new Response(
           new ReadableStream({
@@ -107,7 +112,10 @@ describe('a streamed response', () => {
     for (const kind of Object.keys(kinds)) {
       await client.send(get(`/${kind}`))
       const { body } = await client.response()
-      expect([kind, kind === 'fetched' ? body.length : body.toString()]).toEqual([kind, kind === 'fetched' ? 200_000 : 'abc'])
+      expect([kind, kind === 'fetched' ? body.length : body.toString()]).toEqual([
+        kind,
+        kind === 'fetched' ? 200_000 : 'abc',
+      ])
     }
   })
 
@@ -131,7 +139,8 @@ describe('a streamed response', () => {
 
   test('with a declared length is held to it', async () => {
     const { port } = serve(
-      (request) => new Response(counted(3, 10).stream, { headers: { 'content-length': new URL(request.url).pathname.slice(1) } }),
+      (request) =>
+        new Response(counted(3, 10).stream, { headers: { 'content-length': new URL(request.url).pathname.slice(1) } }),
       { onError: () => undefined },
     )
     const exact = await connect(port)

@@ -30,7 +30,11 @@ function connectTo(port: number): number {
   const fd = libc.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)
   const address = new Uint8Array([AF_INET, 0, port >> 8, port & 0xff, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])
   // The kernel completes the handshake with the listener's backlog: this does not wait for the event loop.
-  if (fd < 0 || libc.connect(fd, address, address.length) !== 0 || libc.fcntl(fd, F_SETFL, constants.O_NONBLOCK) !== 0) {
+  if (
+    fd < 0 ||
+    libc.connect(fd, address, address.length) !== 0 ||
+    libc.fcntl(fd, F_SETFL, constants.O_NONBLOCK) !== 0
+  ) {
     throw new Error('a loopback connection could not be made')
   }
   return fd

@@ -29,7 +29,12 @@ function decode(framing: BodyFraming, text: string, size = text.length, limits: 
 
 describe('a body with a length', () => {
   test.each([1, 2, 5, 100])('ends after its length, in pieces of %d', (size) => {
-    expect(decode(length(5), 'helloGET', size)).toEqual({ content: 'hello', consumed: 5, done: true, status: undefined })
+    expect(decode(length(5), 'helloGET', size)).toEqual({
+      content: 'hello',
+      consumed: 5,
+      done: true,
+      status: undefined,
+    })
   })
 
   test('of 0 is done at once', () => {
@@ -61,7 +66,10 @@ describe('a chunked body', () => {
     decoder.push(bytes(text.slice(0, -6)))
     expect(decoder.trailers).toEqual([])
     decoder.push(bytes(text.slice(-6)))
-    expect(decoder.trailers).toEqual([['X-Sum', '1'], ['Y', '2']])
+    expect(decoder.trailers).toEqual([
+      ['X-Sum', '1'],
+      ['Y', '2'],
+    ])
     expect(decoder.received).toBe(21)
   })
 
@@ -87,7 +95,8 @@ describe('a chunked body', () => {
     ['an end with LF', '0\r\n\n'],
     ['an end with a bare CR', '0\r\n\rX'],
   ])('with %s is refused', (_, malformed) => {
-    for (const size of [1, 3, 1000]) expect(decode(CHUNKED, malformed, size)).toMatchObject({ done: false, status: 400 })
+    for (const size of [1, 3, 1000])
+      expect(decode(CHUNKED, malformed, size)).toMatchObject({ done: false, status: 400 })
   })
 
   test('is limited in content, extensions, lines and trailers', () => {

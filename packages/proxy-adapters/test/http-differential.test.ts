@@ -70,7 +70,8 @@ function theirs(bytes: Buffer): { messages: Message[]; refused: boolean } {
 
 /** It decodes as 7-bit ASCII. */
 const ascii = (text: string) => Buffer.from(text, 'latin1').toString('ascii')
-const comparable = (messages: Message[]) => messages.map((message) => ({ ...message, headers: message.headers.map(ascii) }))
+const comparable = (messages: Message[]) =>
+  messages.map((message) => ({ ...message, headers: message.headers.map(ascii) }))
 
 interface HTTPParserInfo {
   readonly method: number
@@ -98,13 +99,19 @@ const content = fc.string({ maxLength: 40, unit: fc.constantFrom('a', '\r', '\n'
 const framed = fc.oneof(
   fc.constant({ fields: [] as string[], body: '' }),
   content.map((body) => ({ fields: [`Content-Length: ${body.length}`], body })),
-  fc.array(content.filter((chunk) => chunk.length > 0), { maxLength: 4 }).map((chunks) => ({
-    fields: ['Transfer-Encoding: chunked'],
-    body: `${chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')}0\r\n\r\n`,
-  })),
+  fc
+    .array(
+      content.filter((chunk) => chunk.length > 0),
+      { maxLength: 4 },
+    )
+    .map((chunks) => ({
+      fields: ['Transfer-Encoding: chunked'],
+      body: `${chunks.map((chunk) => `${chunk.length.toString(16)}\r\n${chunk}\r\n`).join('')}0\r\n\r\n`,
+    })),
 )
 
-const request = fc.record({ method, target, fields: fc.array(field, { maxLength: 5 }), framed, version: fc.constantFrom('1.1', '1.0') })
+const request = fc
+  .record({ method, target, fields: fc.array(field, { maxLength: 5 }), framed, version: fc.constantFrom('1.1', '1.0') })
   .map(({ method, target, fields, framed, version }) => {
     // A coding is not for HTTP/1.0.
     const spoken = framed.fields[0]?.startsWith('T') ? '1.1' : version
@@ -116,7 +123,25 @@ const stream = fc.array(request, { minLength: 1, maxLength: 3 }).map((requests) 
 const mutation = fc.record({
   at: fc.nat(400),
   remove: fc.integer({ min: 0, max: 3 }),
-  insert: fc.constantFrom('', '\r', '\n', '\r\n', ' ', '\t', ':', ',', ';', '\0', '0', '5', 'f', 'chunked', '\r\nContent-Length: 3', '\x7f', '\x80'),
+  insert: fc.constantFrom(
+    '',
+    '\r',
+    '\n',
+    '\r\n',
+    ' ',
+    '\t',
+    ':',
+    ',',
+    ';',
+    '\0',
+    '0',
+    '5',
+    'f',
+    'chunked',
+    '\r\nContent-Length: 3',
+    '\x7f',
+    '\x80',
+  ),
 })
 const mutated = fc.tuple(stream, fc.array(mutation, { minLength: 1, maxLength: 3 })).map(([text, mutations]) =>
   mutations.reduce((result, { at, remove, insert }) => {
@@ -185,14 +210,21 @@ describe('on any bytes', () => {
 
   test('bodies do not depend on how the bytes arrive', () => {
     fc.assert(
-      fc.property(framed, fc.array(mutation, { maxLength: 2 }), fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }), (body, mutations, sizes) => {
-        const text = mutations.reduce((result, { at, remove, insert }) => {
-          const position = at % (result.length + 1)
-          return result.slice(0, position) + insert + result.slice(position + remove)
-        }, `${body.body}GET`)
-        const framing = body.fields[0]?.startsWith('T') ? ({ kind: 'chunked' } as const) : ({ kind: 'length', contentLength: body.body.length } as const)
-        expect(collect(framing, text, sizes)).toEqual(collect(framing, text, [text.length + 1]))
-      }),
+      fc.property(
+        framed,
+        fc.array(mutation, { maxLength: 2 }),
+        fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
+        (body, mutations, sizes) => {
+          const text = mutations.reduce((result, { at, remove, insert }) => {
+            const position = at % (result.length + 1)
+            return result.slice(0, position) + insert + result.slice(position + remove)
+          }, `${body.body}GET`)
+          const framing = body.fields[0]?.startsWith('T')
+            ? ({ kind: 'chunked' } as const)
+            : ({ kind: 'length', contentLength: body.body.length } as const)
+          expect(collect(framing, text, sizes)).toEqual(collect(framing, text, [text.length + 1]))
+        },
+      ),
       RUNS,
     )
   })

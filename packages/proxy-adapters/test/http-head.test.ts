@@ -20,7 +20,8 @@ function refused(text: string): number {
 const withFields = (fields: string) => `POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`
 
 describe('a usual head', () => {
-  const text = 'GET /path?q=1 HTTP/1.1\r\nHost: example.com:8080\r\nAccept:\t*/*  \r\nX-Empty:\r\nx-twice: 1\r\nX-Twice: 2\r\n\r\n'
+  const text =
+    'GET /path?q=1 HTTP/1.1\r\nHost: example.com:8080\r\nAccept:\t*/*  \r\nX-Empty:\r\nx-twice: 1\r\nX-Twice: 2\r\n\r\n'
 
   test('is taken apart', () => {
     const head = accepted(`${text}body`)
@@ -110,18 +111,19 @@ describe('the request line', () => {
     'CONNECT example.com:443 HTTP/1.1',
     'GET http://example.com/x?y HTTP/1.1',
     'GET HTTPS://[::1]:8443 HTTP/1.1',
-    "M-SEARCH /a|b{c}'\"<>^`\\ HTTP/1.1",
+    'M-SEARCH /a|b{c}\'"<>^`\\ HTTP/1.1',
     'GET // HTTP/1.0',
   ])('%j is accepted', (line) => {
     expect(`${accepted(`${line}\r\nHost: a\r\n\r\n`).method} `).toBe(line.slice(0, line.indexOf(' ') + 1))
   })
 
-  test.each(['GET / HTTP/1.1\nHost: a\r\n\r\n', 'GET / HTTP/1.1\rHost: a\r\n\r\n', 'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n'])(
-    'line ends other than CRLF are refused: %j',
-    (text) => {
-      expect(refused(text)).toBe(400)
-    },
-  )
+  test.each([
+    'GET / HTTP/1.1\nHost: a\r\n\r\n',
+    'GET / HTTP/1.1\rHost: a\r\n\r\n',
+    'GET / HTTP/1.1\r\r\nHost: a\r\n\r\n',
+  ])('line ends other than CRLF are refused: %j', (text) => {
+    expect(refused(text)).toBe(400)
+  })
 })
 
 describe('request smuggling', () => {
@@ -251,7 +253,11 @@ describe('the parser of a connection', () => {
     expect(second.headers).toBe(first.headers)
     expect(second).toMatchObject({ method: 'POST', target: '/22', headLength: 36 })
     expect(longer.headers).not.toBe(first.headers)
-    expect(longer.headers.toArray()).toEqual([['Host', 'a'], ['X', '1'], ['Y', '2']])
+    expect(longer.headers.toArray()).toEqual([
+      ['Host', 'a'],
+      ['X', '1'],
+      ['Y', '2'],
+    ])
   })
 
   test('does not apply a section of HTTP/1.1 to HTTP/1.0', () => {

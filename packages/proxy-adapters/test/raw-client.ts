@@ -78,7 +78,9 @@ export class RawClient {
     await this.until(() => this.#received.includes('\r\n\r\n'))
     const head = (await this.take(this.#received.indexOf('\r\n\r\n') + 4)).toString('latin1')
     const [start = '', ...lines] = head.trimEnd().split('\r\n')
-    const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]))
+    const headers = new Map(
+      lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]),
+    )
     const status = Number(start.slice(9, 12))
     return { status, reason: start.slice(13), headers, head, body: await this.#body(status, headers, toHead) }
   }
@@ -117,7 +119,8 @@ export class RawClient {
   /** Waits for `condition`, which is looked at whenever something arrives. */
   async until(condition: () => boolean, mayEnd = false): Promise<void> {
     while (!condition()) {
-      if (this.#ended && !mayEnd) throw new Error(`the connection ended after ${JSON.stringify(this.#received.toString('latin1').slice(0, 300))}`)
+      if (this.#ended && !mayEnd)
+        throw new Error(`the connection ended after ${JSON.stringify(this.#received.toString('latin1').slice(0, 300))}`)
       await this.#changed.promise
     }
   }

@@ -11,7 +11,10 @@ afterEach(async () => {
 })
 
 /** A server on loopback that is stopped after the test. */
-export function serve(fetch: FetchHandler, options: Omit<HttpServerOptions, 'fetch'> = {}): { server: HttpServer; port: number } {
+export function serve(
+  fetch: FetchHandler,
+  options: Omit<HttpServerOptions, 'fetch'> = {},
+): { server: HttpServer; port: number } {
   const server = new HttpServer({ fetch, ...options })
   servers.push(server)
   return { server, port: server.listen({ hostname: '127.0.0.1' }).port }

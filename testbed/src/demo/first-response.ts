@@ -1,6 +1,6 @@
+import type { HandoffRecord } from '../deployment/handoff-log.ts'
 import { TestbedError } from '../errors.ts'
 import { tool } from '../tools.ts'
-import type { HandoffRecord } from '../deployment/handoff-log.ts'
 import { caseNames, type Installation } from './installation.ts'
 
 /** A response that came through a handoff, as curl saw it and as the gateway logged it. */

@@ -1,11 +1,12 @@
-import { TestbedError } from '../errors.ts'
-import type { Host } from '../host.ts'
-import type { HostProcess } from '../host-process.ts'
-import { formatEndpoint, nginxProxy } from '../peers/nginx.ts'
-import { Testbed } from '../testbed.ts'
+import { formatEndpoint } from '@xoffload/core'
 import { Configuration, ports } from '../deployment/configuration.ts'
 import { HandoffLog } from '../deployment/handoff-log.ts'
 import { startGateway, startServer } from '../deployment/programs.ts'
+import { TestbedError } from '../errors.ts'
+import type { Host } from '../host.ts'
+import type { HostProcess } from '../host-process.ts'
+import { nginxProxy } from '../peers/nginx.ts'
+import { Testbed } from '../testbed.ts'
 
 /** The cases that are compared, as the figures name them. */
 export const caseNames = ['nginx-proxy', 'xoffload', 'direct'] as const

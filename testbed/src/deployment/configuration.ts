@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { formatEndpoint } from '@xoffload/core'
 import type { Authority } from 'xoffload'
 import { createAuthority, issueCertificate, writeKeyPair, writeSecret } from 'xoffload'
 import type { ServiceAddress } from '../address-plan.ts'
 import type { Host } from '../host.ts'
-import { formatEndpoint } from '../peers/nginx.ts'
 
 /** Ports of a deployment. Each host has all of them to itself. */
 export const ports = { service: 80, proxy: 80, application: 8080, control: 7900 } as const

@@ -61,7 +61,10 @@ function open(): void {
     watched.delete(watch)
     finished++
     if (failure === undefined) stalls.push(longest)
-    else failures.push(`connection ${index} (${JSON.stringify(plan)}), ${reader.position} received, ${writer?.position} sent: ${failure}`)
+    else
+      failures.push(
+        `connection ${index} (${JSON.stringify(plan)}), ${reader.position} received, ${writer?.position} sent: ${failure}`,
+      )
     if (opened < Number(total)) open()
     else if (finished === Number(total)) report()
   }

@@ -14,7 +14,9 @@ export function encodeProgress({ plan, downloaded, uploaded }: RampProgress): Ui
 }
 
 export function decodeProgress(bytes: Uint8Array): RampProgress {
-  const [upload = 0, download = 0, moveAt = 0, downloaded = 0, uploaded = 0] = new Uint32Array(Uint8Array.from(bytes).buffer)
+  const [upload = 0, download = 0, moveAt = 0, downloaded = 0, uploaded = 0] = new Uint32Array(
+    Uint8Array.from(bytes).buffer,
+  )
   return { plan: { upload, download, moveAt }, downloaded, uploaded }
 }
 

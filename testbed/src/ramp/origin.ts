@@ -9,7 +9,15 @@ import { type FlowKey, HandoffOrigin, type HandoffOutcome } from '@xoffload/core
 import { flowOf, Rtnetlink } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket } from 'bun'
-import { type ControlChannel, ControlConnector, helloOf, loadConfig, readCredentials, SocketOrigin, systemClock } from 'xoffload'
+import {
+  type ControlChannel,
+  ControlConnector,
+  helloOf,
+  loadConfig,
+  readCredentials,
+  SocketOrigin,
+  systemClock,
+} from 'xoffload'
 import { encodeProgress, RampConnection } from './connection.ts'
 import { decodePlan, PLAN_LENGTH } from './plan.ts'
 import { requestedDelay, requestedSabotage, SabotagedRules, sabotagedOrigin } from './sabotage.ts'

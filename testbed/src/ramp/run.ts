@@ -62,7 +62,9 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
     ...(options.sniff && { XOFFLOAD_TRACE: '1' }),
   }
   const targets = await Promise.all(
-    servers.map(async (server) => server.spawn([process.execPath, program('target'), await configuration.serverFile(server)], { env })),
+    servers.map(async (server) =>
+      server.spawn([process.execPath, program('target'), await configuration.serverFile(server)], { env }),
+    ),
   )
   await Promise.all(targets.map((target) => target.line(/"ready"/)))
   const origin = gateway.spawn([process.execPath, program('origin'), await configuration.gatewayFile()], { env })
@@ -75,14 +77,26 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   const address = options.family === 6 ? service.ipv6 : service.ipv4
   const client = testbed
     .host('client')
-    .spawn([process.execPath, program('client'), address, `${ports.service}`, `${options.connections}`, `${options.concurrency}`])
+    .spawn([
+      process.execPath,
+      program('client'),
+      address,
+      `${ports.service}`,
+      `${options.connections}`,
+      `${options.concurrency}`,
+    ])
   const clientReport = await client.line(/"completed"/, { timeout: 600_000 })
   sniffer?.drain()
-  const resets = { gateway: sentResets(origin.pid), servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0) }
+  const resets = {
+    gateway: sentResets(origin.pid),
+    servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0),
+  }
   origin.signal('SIGTERM')
   const originReport: OriginReport = JSON.parse(await origin.line(/"handedOff"/))
   for (const target of targets) target.signal('SIGTERM')
-  const targetReports: TargetReport[] = await Promise.all(targets.map(async (target) => JSON.parse(await target.line(/"adopted"/))))
+  const targetReports: TargetReport[] = await Promise.all(
+    targets.map(async (target) => JSON.parse(await target.line(/"adopted"/))),
+  )
   return {
     client: JSON.parse(clientReport),
     origin: originReport,

@@ -67,6 +67,9 @@ export function sabotagedOrigin(
       onSnapshot(snapshot)
       return snapshot
     },
+    verify: () => {
+      if (sabotage === undefined) connection.verify()
+    },
     thaw: () => connection.thaw(),
     release: () => connection.release(),
     reset: () => connection.reset(),

@@ -5,9 +5,10 @@
  *
  * Prints `{"event":"ready"}`, and at SIGTERM one line with what it saw.
  */
+
+import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket, SocketHandler, TCPSocketConnectOptions } from 'bun'
 import { loadConfig, type RestoredSocket, ServerAgent } from 'xoffload'
-import { TcRedirector } from '@xoffload/redirect-ebpf'
 import { decodeProgress, RampConnection } from './connection.ts'
 import { requestedSabotage } from './sabotage.ts'
 
@@ -65,7 +66,11 @@ async function adopt(restored: RestoredSocket, application: Uint8Array): Promise
     error: (_socket, error) => fail(String(error)),
   }
   // Bun documents no way to adopt a file descriptor in its types.
-  const options = { fd: restored.take(), allowHalfOpen: true, socket: handlers } as unknown as TCPSocketConnectOptions<unknown>
+  const options = {
+    fd: restored.give((fd) => fd),
+    allowHalfOpen: true,
+    socket: handlers,
+  } as unknown as TCPSocketConnectOptions<unknown>
   await Bun.connect(options)
 }
 

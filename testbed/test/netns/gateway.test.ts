@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
 import { parseHandoff } from '../../src/deployment/handoff-log.ts'
-import { startGateway, startServer } from '../../src/deployment/programs.ts'
+import { command, startGateway, startServer } from '../../src/deployment/programs.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import type { Host } from '../../src/host.ts'
 import type { HostProcess } from '../../src/host-process.ts'
@@ -12,8 +12,9 @@ import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { Testbed } from '../../src/testbed.ts'
 
 const rawClient = join(import.meta.dir, '../../src/deployment/raw-client.ts')
-const command = join(import.meta.dir, '../../../packages/cli/src/bin.ts')
 const TIMEOUT = 30_000
+/** The bodies that the tests ask for. */
+const SIZES = [3, 9, 10, 20, 30, 1000]
 
 let testbed: Testbed
 let configuration: Configuration
@@ -31,6 +32,7 @@ beforeAll(async () => {
   const file = await configuration.gatewayFile()
   edit(file, (config) => Object.assign(config, { limits: { headTimeout: 500, acceptTimeout: 500, headBytes: 4096 } }))
   gateway = await startGateway(testbed.host('gateway'), hosts, configuration, file)
+  await makeBodies(hosts)
 }, TIMEOUT)
 
 afterAll(() => testbed?.close())
@@ -50,6 +52,12 @@ async function leavesNothing<T>(use: () => Promise<T>): Promise<T> {
   while (`${count()}` !== `${before}` && performance.now() < deadline) await Bun.sleep(20)
   expect(count()).toEqual(before)
   return result
+}
+
+/** The application makes each body once, and keeps it in a file in memory: that is no leak. */
+async function makeBodies(hosts: readonly Host[]): Promise<void> {
+  const urls = hosts.flatMap(({ ipv4 }) => SIZES.map((size) => `http://${ipv4}:${ports.application}/bytes/${size}`))
+  await client().run(['curl', '-sS', '--fail', ...urls.flatMap((url) => ['-o', '/dev/null', url])])
 }
 
 function rules(): number {
@@ -91,21 +99,33 @@ async function curl(...args: string[]): Promise<string> {
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
 
-test('a request that is handed off is answered by a server, over IPv4 and IPv6', async () => {
-  for (const host of [service.ipv4, `[${service.ipv6}]`]) {
-    const served = await leavesNothing(() => curl('-D', '-', '-o', '/dev/null', `http://${host}/bytes/1000`))
-    expect(served).toContain('200 OK')
-    expect(served).toMatch(/x-served-by: server[12]/)
-  }
-  expect(gateway.stdout.lines.filter((line) => line.includes('"handed-off"')).length).toBe(2)
-}, TIMEOUT)
+test(
+  'a request that is handed off is answered by a server, over IPv4 and IPv6',
+  async () => {
+    for (const host of [service.ipv4, `[${service.ipv6}]`]) {
+      const served = await leavesNothing(() => curl('-D', '-', '-o', '/dev/null', `http://${host}/bytes/1000`))
+      expect(served).toContain('200 OK')
+      expect(served).toMatch(/x-served-by: server[12]/)
+    }
+    expect(gateway.stdout.lines.filter((line) => line.includes('"handed-off"')).length).toBe(2)
+  },
+  TIMEOUT,
+)
 
-test('keep-alive, pipelining and an upload behind the first request stay with the connection', async () => {
-  const pipelined = `${get('/bytes/10')}${get('/bytes/20')}POST /bytes/30 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello`
-  const { received } = await leavesNothing(() => answer('read', pipelined))
-  expect(received.match(/HTTP\/1.1 200 OK/g)?.length).toBe(3)
-  expect(received.match(/content-length: (\d+)/gi)).toEqual(['Content-Length: 10', 'Content-Length: 20', 'Content-Length: 30'])
-}, TIMEOUT)
+test(
+  'keep-alive, pipelining and an upload behind the first request stay with the connection',
+  async () => {
+    const pipelined = `${get('/bytes/10')}${get('/bytes/20')}POST /bytes/30 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello`
+    const { received } = await leavesNothing(() => answer('read', pipelined))
+    expect(received.match(/HTTP\/1.1 200 OK/g)?.length).toBe(3)
+    expect(received.match(/content-length: (\d+)/gi)).toEqual([
+      'Content-Length: 10',
+      'Content-Length: 20',
+      'Content-Length: 30',
+    ])
+  },
+  TIMEOUT,
+)
 
 test.each([
   ['no HTTP at all', 'hello\r\n\r\n', 400],
@@ -114,120 +134,167 @@ test.each([
   ['a length and chunks', 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400],
   ['a version that is not spoken', 'GET / HTTP/3.0\r\nHost: x\r\n\r\n', 505],
   ['an oversized head', `GET / HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(5000)}\r\n\r\n`, 431],
-])('%s is refused by the gateway', async (_name, bytes, status) => {
-  const { received } = await leavesNothing(() => answer('read', bytes))
-  expect(received).toStartWith(`HTTP/1.1 ${status} `)
-}, TIMEOUT)
+])(
+  '%s is refused by the gateway',
+  async (_name, bytes, status) => {
+    const { received } = await leavesNothing(() => answer('read', bytes))
+    expect(received).toStartWith(`HTTP/1.1 ${status} `)
+  },
+  TIMEOUT,
+)
 
-test('half a head is answered with 408 when its time is over, and silence with a close', async () => {
-  expect((await leavesNothing(() => answer('read', 'GET / HTTP/1.1\r\nHo'))).received).toStartWith('HTTP/1.1 408 ')
-  expect((await leavesNothing(() => answer('read', ''))).received).toBe('')
-}, TIMEOUT)
+test(
+  'half a head is answered with 408 when its time is over, and silence with a close',
+  async () => {
+    expect((await leavesNothing(() => answer('read', 'GET / HTTP/1.1\r\nHo'))).received).toStartWith('HTTP/1.1 408 ')
+    expect((await leavesNothing(() => answer('read', ''))).received).toBe('')
+  },
+  TIMEOUT,
+)
 
-test('a client that has closed its half gets its answer through the gateway', async () => {
-  const { received } = await leavesNothing(() => answer('half-close', get('/bytes/10')))
-  expect(received).toStartWith('HTTP/1.1 200 OK')
-}, TIMEOUT)
+test(
+  'a client that has closed its half gets its answer through the gateway',
+  async () => {
+    const { received } = await leavesNothing(() => answer('half-close', get('/bytes/10')))
+    expect(received).toStartWith('HTTP/1.1 200 OK')
+  },
+  TIMEOUT,
+)
 
-test('a server that does not answer the offer: the request is relayed when its time is over', async () => {
-  await leavesNothing(async () => {
-    for (const server of servers) server.signal('SIGSTOP')
-    const waiting = answer('read', `GET /bytes/10 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
-    await gateway.line(/"accept-timeout"/)
-    for (const server of servers) server.signal('SIGCONT')
-    expect((await waiting).received).toStartWith('HTTP/1.1 200 OK')
-  })
-}, TIMEOUT)
+test(
+  'a server that does not answer the offer: the request is relayed when its time is over',
+  async () => {
+    await leavesNothing(async () => {
+      for (const server of servers) server.signal('SIGSTOP')
+      const waiting = answer('read', `GET /bytes/10 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+      await gateway.line(/"accept-timeout"/)
+      for (const server of servers) server.signal('SIGCONT')
+      expect((await waiting).received).toStartWith('HTTP/1.1 200 OK')
+    })
+  },
+  TIMEOUT,
+)
 
-test('a client that resets in the middle of a handoff', async () => {
-  await leavesNothing(async () => {
-    for (const server of servers) server.signal('SIGSTOP')
-    const logged = nextLine(/"event":"handoff"/)
-    const program = raw('reset', get('/bytes/10'))
-    const deadline = performance.now() + 5000
-    while (ruleCount(testbed.host('gateway')) === 0 && performance.now() < deadline) await Bun.sleep(2)
-    expect(ruleCount(testbed.host('gateway'))).toBe(1)
-    program.signal('SIGTERM')
-    await program.line(/"received"/)
-    const outcome = parseHandoff(await logged)?.outcome
-    for (const server of servers) server.signal('SIGCONT')
-    expect(outcome).toMatch(/^(rolled-back|lost)$/)
-  })
-}, TIMEOUT)
+test(
+  'a client that resets in the middle of a handoff',
+  async () => {
+    await leavesNothing(async () => {
+      for (const server of servers) server.signal('SIGSTOP')
+      const logged = nextLine(/"event":"handoff"/)
+      const program = raw('reset', get('/bytes/10'))
+      const deadline = performance.now() + 5000
+      while (ruleCount(testbed.host('gateway')) === 0 && performance.now() < deadline) await Bun.sleep(2)
+      expect(ruleCount(testbed.host('gateway'))).toBe(1)
+      program.signal('SIGTERM')
+      await program.line(/"received"/)
+      const outcome = parseHandoff(await logged)?.outcome
+      for (const server of servers) server.signal('SIGCONT')
+      expect(outcome).toMatch(/^(rolled-back|lost)$/)
+    })
+  },
+  TIMEOUT,
+)
 
-test('a server that refuses, here because it does not have the address, is proxied to', async () => {
-  const host = testbed.host('server1')
-  const lost = nextLine(/"server-down".*"server1"/)
-  await servers[0]?.stop()
-  await lost
-  const file = await configuration.serverFile(host)
-  edit(file, (config) => {
-    config.services = [{ address: service.ipv6, port: ports.service }]
-  })
-  const connected = nextLine(/"server-up".*"server1"/)
-  servers[0] = await startServer(host, configuration, file)
-  await connected
-  const answers = await leavesNothing(async () => [
-    await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),
-    await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),
-  ])
-  expect(answers.map((text) => /x-served-by: (server\d)/.exec(text)?.[1]).sort()).toEqual(['server1', 'server2'])
-  expect(gateway.stdout.lines.some((line) => line.includes('"not-authorised"'))).toBe(true)
-}, TIMEOUT)
+test(
+  'a server that refuses, here because it does not have the address, is proxied to',
+  async () => {
+    const host = testbed.host('server1')
+    const lost = nextLine(/"server-down".*"server1"/)
+    await servers[0]?.stop()
+    await lost
+    const file = await configuration.serverFile(host)
+    edit(file, (config) => {
+      config.services = [{ address: service.ipv6, port: ports.service }]
+    })
+    const connected = nextLine(/"server-up".*"server1"/)
+    servers[0] = await startServer(host, configuration, file)
+    await connected
+    await makeBodies([host])
+    const answers = await leavesNothing(async () => [
+      await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),
+      await curl('-D', '-', '-o', '/dev/null', `http://${service.ipv4}/bytes/9`),
+    ])
+    expect(answers.map((text) => /x-served-by: (server\d)/.exec(text)?.[1]).sort()).toEqual(['server1', 'server2'])
+    expect(gateway.stdout.lines.some((line) => line.includes('"not-authorised"'))).toBe(true)
+  },
+  TIMEOUT,
+)
 
-test('servers that are down: one is passed over, without any the client hears it', async () => {
-  await servers[0]?.stop()
-  await leavesNothing(async () => {
-    for (let request = 0; request < 3; request++) expect(await curl(`http://${service.ipv4}/bytes/3`)).toHaveLength(3)
-  })
-  await servers[1]?.stop()
-  const { received } = await leavesNothing(() => answer('read', get('/bytes/3')))
-  expect(received).toMatch(/^HTTP\/1.1 50[23] /)
-}, TIMEOUT)
+test(
+  'servers that are down: one is passed over, without any the client hears it',
+  async () => {
+    await servers[0]?.stop()
+    await leavesNothing(async () => {
+      for (let request = 0; request < 3; request++) expect(await curl(`http://${service.ipv4}/bytes/3`)).toHaveLength(3)
+    })
+    await servers[1]?.stop()
+    const { received } = await leavesNothing(() => answer('read', get('/bytes/3')))
+    expect(received).toMatch(/^HTTP\/1.1 50[23] /)
+  },
+  TIMEOUT,
+)
 
-test('at SIGTERM gateway and server give back what they took', async () => {
-  await gateway.stop()
-  const found = await testbed.host('gateway').run(['tc', 'filter', 'show', 'dev', 'eth0', 'ingress'])
-  expect(found.stdout).toBe('')
-  for (const name of ['gateway', 'server1']) {
-    const links = await testbed.host(name).run(['ip', '-o', 'link'])
-    expect(links.stdout.trim().split('\n').length).toBe(2)
-  }
-  const addresses = await testbed.host('server1').run(['ip', '-o', 'addr', 'show', 'dev', 'lo'])
-  expect(addresses.stdout).not.toContain(service.ipv4)
-}, TIMEOUT)
+test(
+  'at SIGTERM gateway and server give back what they took',
+  async () => {
+    await gateway.stop()
+    const found = await testbed.host('gateway').run(['tc', 'filter', 'show', 'dev', 'eth0', 'ingress'])
+    expect(found.stdout).toBe('')
+    for (const name of ['gateway', 'server1']) {
+      const links = await testbed.host(name).run(['ip', '-o', 'link'])
+      expect(links.stdout.trim().split('\n').length).toBe(2)
+    }
+    const addresses = await testbed.host('server1').run(['ip', '-o', 'addr', 'show', 'dev', 'lo'])
+    expect(addresses.stdout).not.toContain(service.ipv4)
+  },
+  TIMEOUT,
+)
 
 test.each([
   ['a device that does not exist', { device: 'eth9' }, /eth9/],
   ['an unknown key', { devise: 'eth0' }, /devise.*did you mean "device"/s],
   ['a missing certificate', { control: { ca: 'none.crt', certificate: 'none.crt', key: 'none.key' } }, /control\.ca/],
-])('%s stops the gateway with one sentence', async (_name, change, expected) => {
-  const file = await configuration.gatewayFile()
-  edit(file, (config) => Object.assign(config, change))
-  const { exitCode, stderr } = await testbed
-    .host('gateway')
-    .run([process.execPath, command, 'gateway', '-c', file], { allowFailure: true })
-  expect(exitCode).toBe(1)
-  expect(stderr).toMatch(expected)
-  expect(stderr).not.toContain('    at ')
-}, TIMEOUT)
+])(
+  '%s stops the gateway with one sentence',
+  async (_name, change, expected) => {
+    const file = await configuration.gatewayFile()
+    edit(file, (config) => Object.assign(config, change))
+    const { exitCode, stderr } = await testbed
+      .host('gateway')
+      .run([process.execPath, command, 'gateway', '-c', file], { allowFailure: true })
+    expect(exitCode).toBe(1)
+    expect(stderr).toMatch(expected)
+    expect(stderr).not.toContain('    at ')
+  },
+  TIMEOUT,
+)
 
-test('without privileges it says which are missing', async () => {
-  const file = await configuration.gatewayFile()
-  const { exitCode, stderr } = await testbed
-    .host('gateway')
-    .run(['setpriv', '--bounding-set=-all', '--inh-caps=-all', process.execPath, command, 'gateway', '-c', file], { allowFailure: true })
-  expect(exitCode).toBe(1)
-  expect(stderr).toMatch(/CAP_|root/)
-  expect(stderr).not.toContain('    at ')
-}, TIMEOUT)
+test(
+  'without privileges it says which are missing',
+  async () => {
+    const file = await configuration.gatewayFile()
+    const { exitCode, stderr } = await testbed
+      .host('gateway')
+      .run(['setpriv', '--bounding-set=-all', '--inh-caps=-all', process.execPath, command, 'gateway', '-c', file], {
+        allowFailure: true,
+      })
+    expect(exitCode).toBe(1)
+    expect(stderr).toMatch(/CAP_|root/)
+    expect(stderr).not.toContain('    at ')
+  },
+  TIMEOUT,
+)
 
-test('a kernel without BTF is no obstacle', async () => {
-  const file = await configuration.gatewayFile()
-  const hidden = `mount -t tmpfs none /sys/kernel/btf 2>/dev/null || mount -t tmpfs none /sys/kernel; exec "$@"`
-  const program = testbed
-    .host('gateway')
-    .spawn(['unshare', '--mount', 'sh', '-c', hidden, 'sh', process.execPath, command, 'gateway', '-c', file])
-  await program.line(/"event":"ready"/)
-  expect(await program.stop()).toBe(0)
-}, TIMEOUT)
+test(
+  'a kernel without BTF is no obstacle',
+  async () => {
+    const file = await configuration.gatewayFile()
+    const hidden = `mount -t tmpfs none /sys/kernel/btf 2>/dev/null || mount -t tmpfs none /sys/kernel; exec "$@"`
+    const program = testbed
+      .host('gateway')
+      .spawn(['unshare', '--mount', 'sh', '-c', hidden, 'sh', process.execPath, command, 'gateway', '-c', file])
+    await program.line(/"event":"ready"/)
+    expect(await program.stop()).toBe(0)
+  },
+  TIMEOUT,
+)

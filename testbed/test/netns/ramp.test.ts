@@ -22,7 +22,9 @@ function describeStalls(stalls: readonly number[]): string {
 test('10,000 connections move in mid-stream: every byte arrives once and in order, without RST and without a long stall', async () => {
   const connections = 10_000
   const run = await runRamp({ connections, concurrency: 16 })
-  console.log(`${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second; ${describeStalls(run.client.stalls)}`)
+  console.log(
+    `${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second; ${describeStalls(run.client.stalls)}`,
+  )
   expectWhole(run, connections)
   const uploads = run.targets.reduce((sum, { uploadInFlight }) => sum + uploadInFlight, 0)
   expect(uploads).toBeGreaterThan(connections * 0.3)

@@ -48,12 +48,6 @@ describe('hosts', () => {
     expect((await server1.run(asking(server2.ipv4))).stdout).toBe('server2')
   })
 
-  test('six are made in less than half a second', async () => {
-    const start = performance.now()
-    await create({ hosts: ['client', 'gateway', 'server1', 'server2', 'server3', 'server4'], service: {} })
-    expect(performance.now() - start).toBeLessThan(500)
-  })
-
   test('have the MAC address and the device that they say', async () => {
     const testbed = await create({ hosts: ['a', 'b'] })
     const { stdout } = await testbed.host('b').run(['ip', '-j', 'link', 'show', 'dev', testbed.host('b').device])

@@ -4,9 +4,17 @@ import { createAuthority, issueCertificate, writeKeyPair } from '../certificates
 import { reportErrors } from './report-errors.ts'
 
 export const certsCommand = defineCommand({
-  meta: { name: 'certs', description: 'Make a certificate authority and a certificate for each host, for the control channels' },
+  meta: {
+    name: 'certs',
+    description: 'Make a certificate authority and a certificate for each host, for the control channels',
+  },
   args: {
-    hosts: { type: 'positional', required: true, description: 'The hosts\' names, separated by commas', valueHint: 'gateway,server1' },
+    hosts: {
+      type: 'positional',
+      required: true,
+      description: "The hosts' names, separated by commas",
+      valueHint: 'gateway,server1',
+    },
     directory: { type: 'string', alias: 'd', default: '.', description: 'Where the files go', valueHint: 'DIRECTORY' },
     days: { type: 'string', default: '365', description: 'How long the certificates are valid', valueHint: 'N' },
   },

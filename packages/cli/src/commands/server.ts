@@ -5,6 +5,14 @@ import { runService } from './run-service.ts'
 
 export const serverCommand = defineCommand({
   meta: { name: 'server', description: 'Take over connections and serve them with an application' },
-  args: { config: { type: 'string', alias: 'c', required: true, description: 'Configuration file, TOML or JSON', valueHint: 'FILE' } },
+  args: {
+    config: {
+      type: 'string',
+      alias: 'c',
+      required: true,
+      description: 'Configuration file, TOML or JSON',
+      valueHint: 'FILE',
+    },
+  },
   run: ({ args }) => runService(async () => ServerAgent.start(await loadConfig('server', args.config))),
 })

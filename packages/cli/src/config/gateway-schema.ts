@@ -56,13 +56,17 @@ export const gatewaySchema = Type.Object(
             description: 'What is hashed with policy `consistent-hash`.',
           }),
         ),
-        module: Type.Optional(file('With policy `module`: a module whose default export is a function of a request and the servers that are up; it returns one of them, its name, or undefined.')),
+        module: Type.Optional(
+          file(
+            'With policy `module`: a module whose default export is a function of a request and the servers that are up; it returns one of them, its name, or undefined.',
+          ),
+        ),
       },
       { ...closed, default: {}, description: 'The choice of a server.' },
     ),
     limits: Type.Object(
       {
-        headBytes: count('The longest request head that is taken, bytes.', 256, 1_048_576, 65_536),
+        headBytes: count('The longest request head that is taken, bytes.', 256, 1_048_576, 16_384),
         headTimeout: count('How long a client may take for a request head, milliseconds.', 1, 3_600_000, 10_000),
         connections: count('Client connections that this host holds or proxies at once.', 1, 10_000_000, 100_000),
         handoffs: count('Handoffs in flight at once.', 1, 100_000, 1024),

@@ -1,6 +1,7 @@
 import {
   CodecError,
   encodeMessage,
+  errorText,
   FrameDecoder,
   type HelloMessage,
   type Message,

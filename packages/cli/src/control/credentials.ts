@@ -20,12 +20,12 @@ export async function readCredentials(paths: ControlCredentials): Promise<Contro
       throw new ControlError('config', `the ${what} ${path} cannot be read: ${errorText(cause)}`, { cause })
     }
   }
-  const [ca, certificate, key] = await Promise.all([
-    read('authority', paths.ca),
-    read('certificate', paths.certificate),
-    read('key', paths.key),
-  ])
-  return { ca, certificate, key }
+  // One after the other, so that the first one that is wrong is named.
+  return {
+    ca: await read('authority', paths.ca),
+    certificate: await read('certificate', paths.certificate),
+    key: await read('key', paths.key),
+  }
 }
 
 /**

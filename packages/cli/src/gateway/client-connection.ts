@@ -7,8 +7,12 @@ import type { Server } from './server.ts'
 
 /** The receive buffer of Bun's event loop: a read that fills it is followed by another one before the pause takes effect. */
 const READ_BUFFER = 512 * 1024
+const LINE_FEED = 0x0a
 /** Milliseconds that a client gets to read an error response and close. */
 const CLOSE_TIMEOUT = 1000
+/** Milliseconds that a relayed connection may take to reach its server, and that nothing may move on it then. */
+const RELAY_CONNECT_TIMEOUT = 5000
+const RELAY_IDLE_TIMEOUT = 120_000
 
 /** What the gateway does for its client connections. */
 export interface ConnectionOwner {
@@ -45,11 +49,14 @@ export class ClientConnection {
   }
 
   data(chunk: Uint8Array): void {
-    if (this.#phase === 'relay') this.#relay?.clientData(chunk)
-    else if (this.#phase === 'head' || this.#phase === 'moving') this.#append(chunk)
+    if (this.#phase === 'relay') {
+      this.#relay?.clientData(chunk)
+      this.#moved()
+    } else if (this.#phase === 'head' || this.#phase === 'moving') this.#append(chunk)
   }
 
   drain(): void {
+    if (this.#phase === 'relay') this.#moved()
     this.#relay?.clientDrain()
   }
 
@@ -72,7 +79,7 @@ export class ClientConnection {
   /** The deadline has passed. */
   expire(): void {
     this.deadline = undefined
-    if (this.#phase === 'closing' || this.#received.length === 0) this.#socket.terminate()
+    if (this.#phase !== 'head' || this.#received.length === 0) this.#socket.terminate()
     else this.refuse(408, 'the request head did not arrive in time')
   }
 
@@ -94,9 +101,11 @@ export class ClientConnection {
   relay(server: Server): void {
     if (this.#phase === 'closed' || server.proxy === undefined) return
     this.#phase = 'relay'
+    this.deadline = performance.now() + RELAY_CONNECT_TIMEOUT
     this.#relayServer = server
     server.connections++
     const owner = {
+      moved: () => this.#moved(),
       unreachable: () => {
         this.#endRelay()
         this.refuse(502, `server ${server.name} cannot be reached`)
@@ -128,6 +137,8 @@ export class ClientConnection {
   #append(chunk: Uint8Array): void {
     this.#received = this.#received.length === 0 ? chunk.slice() : Buffer.concat([this.#received, chunk])
     if (this.#phase !== 'head') return
+    // Only the end of a line can make a head complete or wrong: one that comes byte by byte is not parsed at every byte.
+    if (this.#received.length < this.#owner.headBytes && !chunk.includes(LINE_FEED)) return
     const head = parseRequestHead(this.#received, { headSize: this.#owner.headBytes })
     if (head.kind === 'incomplete') return
     if (head.kind === 'error') {
@@ -139,6 +150,10 @@ export class ClientConnection {
     this.#socket.pause()
     if (chunk.length < READ_BUFFER) this.#owner.requested(this, head)
     else setImmediate(() => this.#phase === 'moving' && this.#owner.requested(this, head))
+  }
+
+  #moved(): void {
+    this.deadline = performance.now() + RELAY_IDLE_TIMEOUT
   }
 
   /** Sends a FIN and reads on for a while: closing with unread bytes would make an RST that destroys the response. */

@@ -1,4 +1,4 @@
-import type { FlowKey } from '@xoffload/core'
+import type { FlowKey, HandoffReference } from '@xoffload/core'
 import type { Server } from './server.ts'
 
 /** A flow that is being handed off or has been. */
@@ -7,6 +7,10 @@ export interface FlowEntry {
   readonly server: Server
   /** `moving` until the handoff's outcome is known, `steered` while its connection lives, `ended` while late packets are caught. */
   state: 'moving' | 'steered' | 'ended'
+  /** The handoff that brought it to the server, once that has happened. */
+  handoff?: number
+  /** An end that was told before the outcome of the handoff was known: it may be that of an earlier connection. */
+  earlyEnd?: HandoffReference
 }
 
 /**

@@ -18,6 +18,7 @@ import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
+import { runAll } from '../runtime/run-all.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { ClientConnection } from './client-connection.ts'
@@ -52,6 +53,7 @@ export class Gateway {
   readonly #targets: readonly Candidate[]
   readonly #relays: readonly Candidate[]
   readonly #flows = new FlowTable()
+  readonly #epoch = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0
   readonly #connections = new Set<ClientConnection>()
   readonly #origin: HandoffOrigin
   #connector: ControlConnector | undefined
@@ -71,7 +73,7 @@ export class Gateway {
     this.#origin = new HandoffOrigin({
       redirector: this.#redirector,
       clock: systemClock,
-      epoch: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+      epoch: this.#epoch,
       maximumHandoffs: config.limits.handoffs,
       limits: { accept: config.limits.acceptTimeout, commit: config.limits.commitTimeout, grace: config.limits.grace },
       onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
@@ -88,8 +90,7 @@ export class Gateway {
     try {
       await gateway.#open()
     } catch (error) {
-      await gateway.close()
-      throw error
+      await runAll([() => gateway.close()], error)
     }
     return gateway
   }
@@ -101,14 +102,17 @@ export class Gateway {
   }
 
   async #open(): Promise<void> {
+    // The device comes last: what is wrong with the rest shows before a rule is touched.
+    const credentials = await readCredentials(this.#config.control)
+    const mac = deviceMac(this.#config.device)
     await this.#redirector.open()
     const leftover = await removeLeftoverRules(this.#redirector)
     if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
     this.#connector = new ControlConnector({
       peers: this.#config.servers.map(({ name, control }) => ({ name, endpoint: control })),
-      credentials: await readCredentials(this.#config.control),
+      credentials,
       limits: channelLimits(this.#config.limits.snapshotBytes),
-      hello: helloOf({ host: this.#config.name, mac: deviceMac(this.#config.device), maximumHandoffs: 0 }),
+      hello: helloOf({ host: this.#config.name, mac, maximumHandoffs: 0 }),
       onUp: (channel, hello) => this.#serverUp(channel, hello),
       onMessage: (channel, message) => this.#receive(channel, message),
       onDown: (channel, reason) => {
@@ -143,7 +147,8 @@ export class Gateway {
           drain: (socket) => socket.data.drain(),
           end: (socket) => socket.data.end(),
           close: (socket) => socket.data.close(),
-          error: (socket) => socket.data.close(),
+          // Bun reports what a callback throws here too, and leaves the socket open.
+          error: (socket, error) => this.#broken(socket.data, error),
         },
       })
       this.#listeners.push(listener)
@@ -162,11 +167,21 @@ export class Gateway {
     return server
   }
 
+  #broken(connection: ClientConnection, error: unknown): void {
+    this.#log('info', { event: 'connection-error', client: connection.client.address, error: errorText(error) })
+    connection.terminate()
+  }
+
   #requested(connection: ClientConnection, head: RequestHead): void {
     const request = { method: head.method, target: head.target, header: (name: string) => head.headers.get(name), client: connection.client }
-    const server = this.#selector(request, this.#targets)?.server
-    if (server === undefined) this.#relay(connection, this.#selector(request, this.#relays)?.server)
-    else void this.#handOff(connection, server)
+    try {
+      const server = this.#selector(request, this.#targets)?.server
+      if (server === undefined) this.#relay(connection, this.#selector(request, this.#relays)?.server)
+      else this.#handOff(connection, server).catch((error) => this.#broken(connection, error))
+    } catch (error) {
+      this.#log('errors', { event: 'error', step: 'select', error: errorText(error) })
+      connection.refuse(503, 'no server could be selected')
+    }
   }
 
   async #handOff(connection: ClientConnection, server: Server): Promise<void> {
@@ -181,7 +196,9 @@ export class Gateway {
     this.#report(entry, outcome)
     if (outcome.result === 'handed-off') {
       connection.handedOff()
-      if (entry.state === 'moving') entry.state = 'steered'
+      entry.state = 'steered'
+      entry.handoff = outcome.handoff
+      if (entry.earlyEnd?.handoff === outcome.handoff) this.#ended(entry)
       return
     }
     this.#flows.delete(entry)
@@ -194,8 +211,15 @@ export class Gateway {
   }
 
   #receive(channel: ControlChannel, message: ControlMessage): void {
-    if (message.type === 'ended') this.#ended(this.#server(channel.host), message.flow)
-    else this.#origin.receive(channel, message)
+    if (message.type !== 'ended') {
+      this.#origin.receive(channel, message)
+      return
+    }
+    const entry = this.#flows.get(message.flow)
+    // Said of an earlier connection with the same 4-tuple, or of one that an earlier process of this gateway handed over.
+    if (entry === undefined || entry.server.name !== channel.host || message.epoch !== this.#epoch) return
+    if (entry.state === 'moving') entry.earlyEnd = message
+    else if (entry.state === 'steered' && entry.handoff === message.handoff) this.#ended(entry)
   }
 
   #serverUp(channel: ControlChannel, hello: HelloMessage): void {
@@ -208,10 +232,11 @@ export class Gateway {
     for (const entry of this.#flows.of(server)) if (entry.state === 'steered') this.#forget(entry)
   }
 
-  #ended(server: Server, flow: FlowKey): void {
-    const entry = this.#flows.get(flow)
+  /** The connection has ended: its rule stays for a while, for late packets. */
+  #ended(entry: FlowEntry): void {
+    const { flow, server } = entry
     const steer = server.destination?.steer
-    if (entry === undefined || entry.server !== server || steer === undefined) return
+    if (steer === undefined) return
     entry.state = 'ended'
     this.#origin.ended(flow)
     this.#run(this.#redirector.put({ action: 'steer', flow, target: steer, ended: true }), flow, 'mark as ended')
@@ -238,12 +263,18 @@ export class Gateway {
     }
   }
 
-  async #close(): Promise<void> {
+  #close(): Promise<void> {
     clearInterval(this.#sweeper)
-    for (const listener of this.#listeners) listener.stop()
-    await this.#origin.close()
-    this.#connector?.close()
-    for (const connection of this.#connections) connection.terminate()
-    await this.#redirector.close()
+    return runAll([
+      () => {
+        for (const listener of this.#listeners) listener.stop()
+      },
+      () => this.#origin.close(),
+      () => this.#connector?.close(),
+      () => {
+        for (const connection of this.#connections) connection.terminate()
+      },
+      () => this.#redirector.close(),
+    ])
   }
 }

@@ -1,5 +1,5 @@
 import { type FlowKey, type OriginConnection, type TcpSnapshot, XoffloadError } from '@xoffload/core'
-import { freeze, takeSnapshot, thaw } from '@xoffload/linux'
+import { freeze, takeSnapshot, thaw, verifySnapshot } from '@xoffload/linux'
 import type { Socket } from 'bun'
 
 /** The client closed or reset its connection while it was being handed off. */
@@ -18,6 +18,7 @@ export class SocketOrigin implements OriginConnection {
   readonly #socket: Socket<unknown>
   readonly #fd: number
   readonly #received: () => Uint8Array
+  #taken: { readonly snapshot: TcpSnapshot; readonly putBack: Uint8Array } | undefined
   #closed = false
 
   constructor(flow: FlowKey, socket: Socket<unknown>, fd: number, received: () => Uint8Array) {
@@ -39,7 +40,16 @@ export class SocketOrigin implements OriginConnection {
 
   snapshot(): TcpSnapshot {
     this.#mustLive()
-    return takeSnapshot(this.#fd, { putBack: this.#received() })
+    const putBack = this.#received()
+    this.#taken = { snapshot: takeSnapshot(this.#fd, { putBack }), putBack }
+    return this.#taken.snapshot
+  }
+
+  verify(): void {
+    this.#mustLive()
+    const taken = this.#taken
+    this.#taken = undefined
+    if (taken !== undefined) verifySnapshot(this.#fd, taken.snapshot, taken)
   }
 
   thaw(): void {
@@ -54,8 +64,11 @@ export class SocketOrigin implements OriginConnection {
 
   reset(): void {
     if (this.#closed) return
-    thaw(this.#fd)
-    this.#socket.terminate()
+    try {
+      thaw(this.#fd)
+    } finally {
+      this.#socket.terminate()
+    }
   }
 
   #mustLive(): void {

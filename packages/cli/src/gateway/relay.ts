@@ -55,6 +55,8 @@ class Pipe {
 
 /** What a relay does to the connection that it serves. */
 export interface RelayOwner {
+  /** The server is connected, or bytes came from it. */
+  moved(): void
   /** The server could not be reached, and nothing was sent to it: the client can still get an answer from here. */
   unreachable(): void
   /** Both directions are at their end, or one side broke: the client connection is to be closed. */
@@ -90,7 +92,10 @@ export class Relay {
       allowHalfOpen: true,
       socket: {
         open: (socket) => relay.#connected(socket, received, clientEnded),
-        data: (_socket, chunk) => relay.#toClient?.push(chunk),
+        data: (_socket, chunk) => {
+          owner.moved()
+          relay.#toClient?.push(chunk)
+        },
         drain: () => relay.#toServer?.drain(),
         end: () => {
           relay.#toClient?.end()
@@ -132,6 +137,7 @@ export class Relay {
       return
     }
     socket.setNoDelay(true)
+    this.#owner.moved()
     this.#server = socket
     this.#toServer = new Pipe(this.#client, socket)
     this.#toClient = new Pipe(socket, this.#client)

@@ -9,7 +9,8 @@ export function deviceIndex(device: string): number {
 /** The MAC address of an Ethernet device. Throws {@link XoffloadError} `DEVICE` when there is none of that name or it has none. */
 export function deviceMac(device: string): MacAddress {
   const { mac } = linkOf(device)
-  if (mac === undefined) throw new XoffloadError('DEVICE', `device ${device} has no MAC address: an Ethernet device is needed`)
+  if (mac === undefined)
+    throw new XoffloadError('DEVICE', `device ${device} has no MAC address: an Ethernet device is needed`)
   return mac
 }
 
@@ -17,7 +18,10 @@ function linkOf(device: string) {
   using rtnetlink = new Rtnetlink()
   const link = rtnetlink.link(device)
   if (link === undefined) {
-    throw new XoffloadError('DEVICE', `device ${device} does not exist in this network namespace; "ip link" shows those that do`)
+    throw new XoffloadError(
+      'DEVICE',
+      `device ${device} does not exist in this network namespace; "ip link" shows those that do`,
+    )
   }
   return link
 }

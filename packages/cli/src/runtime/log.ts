@@ -9,12 +9,29 @@ export type LogEvent = { readonly event: string } & Readonly<Record<string, unkn
 /** Takes log events. */
 export type Log = (level: LogLevel, event: LogEvent) => void
 
+/** The most that may wait for a reader of standard output that does not read, in bytes. */
+const LONGEST_BACKLOG = 1024 * 1024
+
 const LEVELS: readonly LogLevel[] = ['errors', 'info', 'handoffs']
 
-/** A log that writes each event up to a level as one line of JSON to standard output. */
+/**
+ * A log that writes each event up to a level as one line of JSON to standard output. While nobody reads there, lines are dropped; the
+ * next one that is written says how many. A reader that is gone is no error.
+ */
 export function jsonLog(most: LogLevel): Log {
   const wanted = new Set(LEVELS.slice(0, LEVELS.indexOf(most) + 1))
+  let dropped = 0
+  process.stdout.on('error', ignore)
   return (level, event) => {
-    if (wanted.has(level)) process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...event })}\n`)
+    if (!wanted.has(level)) return
+    if (process.stdout.writableLength > LONGEST_BACKLOG) {
+      dropped++
+      return
+    }
+    const line = { time: new Date().toISOString(), ...event, ...(dropped > 0 && { dropped }) }
+    dropped = 0
+    process.stdout.write(`${JSON.stringify(line)}\n`)
   }
 }
+
+function ignore(): void {}

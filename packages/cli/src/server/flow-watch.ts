@@ -1,4 +1,4 @@
-import type { FlowKey } from '@xoffload/core'
+import type { Arrival } from '@xoffload/core'
 import { TcpDestroyListener, tcpFlows } from '@xoffload/linux'
 
 /** How often the kernel's notices are read, in milliseconds. */
@@ -12,23 +12,23 @@ const COMPARE_INTERVAL = 200
  * RST), the sockets that exist are compared with those that should.
  */
 export class FlowWatch {
-  readonly #flows = new Map<string, { readonly flow: FlowKey; readonly host: string }>()
-  readonly #onEnded: (flow: FlowKey, host: string) => void
+  readonly #arrivals = new Map<string, Arrival>()
+  readonly #onEnded: (arrival: Arrival) => void
   readonly #listener: TcpDestroyListener
   #timer: ReturnType<typeof setInterval> | undefined
   #incomplete = false
   #comparedAt = 0
 
-  /** `onEnded` gets the flow and the host that it came from. Throws a LinuxError when the kernel does not announce. */
-  constructor(onEnded: (flow: FlowKey, host: string) => void) {
+  /** Throws a LinuxError when the kernel does not announce. */
+  constructor(onEnded: (arrival: Arrival) => void) {
     this.#onEnded = onEnded
     this.#listener = TcpDestroyListener.open()
   }
 
-  /** The connection was handed to this host by `host`. */
-  add(flow: FlowKey, host: string): void {
-    this.#flows.set(flow.id, { flow, host })
-    this.#timer ??= setInterval(() => this.#poll(), POLL_INTERVAL)
+  /** The connection was handed to this host. */
+  add(arrival: Arrival): void {
+    this.#arrivals.set(arrival.flow.id, arrival)
+    this.#timer ??= setInterval(() => this.poll(), POLL_INTERVAL)
   }
 
   close(): void {
@@ -36,12 +36,25 @@ export class FlowWatch {
     this.#listener.close()
   }
 
-  #poll(): void {
+  /** Resolves when every connection has ended, or after `milliseconds`. */
+  async settled(milliseconds: number): Promise<void> {
+    const deadline = performance.now() + milliseconds
+    while (this.#arrivals.size > 0 && performance.now() < deadline) {
+      this.poll()
+      // The end of a connection that was closed with RST only shows in a comparison.
+      if (this.#arrivals.size > 0) this.#compare()
+      await Bun.sleep(POLL_INTERVAL)
+    }
+  }
+
+  /** Reads the kernel's notices now. Throws a LinuxError. */
+  poll(): void {
     const { flows, disconnected, overflow } = this.#listener.poll()
     for (const flow of flows) this.#ended(flow.id)
     this.#incomplete ||= overflow || disconnected > 0
     if (this.#incomplete && performance.now() - this.#comparedAt >= COMPARE_INTERVAL) this.#compare()
-    if (this.#flows.size > 0) return
+    if (this.#arrivals.size > 0) return
+    this.#incomplete = false
     clearInterval(this.#timer)
     this.#timer = undefined
   }
@@ -49,14 +62,15 @@ export class FlowWatch {
   #compare(): void {
     this.#incomplete = false
     this.#comparedAt = performance.now()
-    const alive = new Set(tcpFlows().map(({ id }) => id))
-    for (const id of this.#flows.keys()) if (!alive.has(id)) this.#ended(id)
+    // A socket in TIME_WAIT has been announced before, and will not be again.
+    const alive = new Set(tcpFlows({ timeWait: false }).map(({ id }) => id))
+    for (const id of this.#arrivals.keys()) if (!alive.has(id)) this.#ended(id)
   }
 
   #ended(id: string): void {
-    const entry = this.#flows.get(id)
-    if (entry === undefined) return
-    this.#flows.delete(id)
-    this.#onEnded(entry.flow, entry.host)
+    const arrival = this.#arrivals.get(id)
+    if (arrival === undefined) return
+    this.#arrivals.delete(id)
+    this.#onEnded(arrival)
   }
 }

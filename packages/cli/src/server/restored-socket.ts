@@ -1,4 +1,4 @@
-import type { FlowKey, RestoredConnection, Restorer, TcpSnapshot } from '@xoffload/core'
+import { type FlowKey, type RestoredConnection, type Restorer, type TcpSnapshot, XoffloadError } from '@xoffload/core'
 import { acknowledge, closeSilently, resetAndClose, restore } from '@xoffload/linux'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
@@ -13,12 +13,15 @@ export class RestoredSocket implements RestoredConnection {
     this.unsent = unsent
   }
 
-  /** Gives the file descriptor away: from now on nothing here closes it. */
-  take(): number {
-    const fd = this.#fd
-    if (fd === undefined) throw new Error(`the connection ${this.flow} was taken or closed before`)
+  /**
+   * Gives the file descriptor to `taker`: when that returns, nothing here closes it any more; when it throws, it stays here. Throws
+   * what the taker throws, and an error when the descriptor was given away or closed before.
+   */
+  give<T>(taker: (fd: number) => T): T {
+    if (this.#fd === undefined) throw new XoffloadError('CONNECTION_TAKEN', `the connection ${this.flow} was taken or closed before`)
+    const result = taker(this.#fd)
     this.#fd = undefined
-    return fd
+    return result
   }
 
   acknowledge(): void {
@@ -26,11 +29,15 @@ export class RestoredSocket implements RestoredConnection {
   }
 
   discard(): void {
-    if (this.#fd !== undefined) closeSilently(this.take())
+    const fd = this.#fd
+    this.#fd = undefined
+    if (fd !== undefined) closeSilently(fd)
   }
 
   reset(): void {
-    if (this.#fd !== undefined) resetAndClose(this.take())
+    const fd = this.#fd
+    this.#fd = undefined
+    if (fd !== undefined) resetAndClose(fd)
   }
 }
 

@@ -1,5 +1,6 @@
 import {
   type Application,
+  type Arrival,
   FlowKey,
   HandoffTarget,
   type Redirector,
@@ -7,18 +8,24 @@ import {
 import { HttpServer } from '@xoffload/proxy-adapters/bun'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { ServerConfig } from '../config/index.ts'
-import { type ControlCredentials, ControlListener, readCredentials } from '../control/index.ts'
+import { type ControlChannel, type ControlCredentials, ControlListener, readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
+import { runAll } from '../runtime/run-all.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { type FetchHandler, loadApplication } from './application.ts'
 import { FlowWatch } from './flow-watch.ts'
+import { RecentEnds } from './recent-ends.ts'
 import { type RestoredSocket, socketRestorer } from './restored-socket.ts'
 import { ServiceAddresses } from './service-address.ts'
-import { UndeliveredEnds } from './undelivered-ends.ts'
+
+/** How long responses that are under way may take when the agent stops, in milliseconds. */
+const STOP_TIMEOUT = 2000
+/** How long the kernel may take to announce the ends of connections that were closed, in milliseconds. */
+const SETTLE_TIMEOUT = 500
 
 /** What a caller may bring along instead of what the configuration describes. */
 export interface ServerAgentOptions {
@@ -35,8 +42,12 @@ export interface ServerAgentOptions {
 export class ServerAgent {
   readonly #config: ServerConfig
   readonly #log: Log
-  readonly #undo: (() => void | Promise<void>)[] = []
-  readonly #ends = new UndeliveredEnds()
+  readonly #ends = new RecentEnds()
+  #http: HttpServer | undefined
+  #redirector: Redirector | undefined
+  #addresses: ServiceAddresses | undefined
+  #watch: FlowWatch | undefined
+  #target: HandoffTarget<RestoredSocket> | undefined
   #listener: ControlListener | undefined
   #closed: Promise<void> | undefined
 
@@ -54,8 +65,7 @@ export class ServerAgent {
     try {
       await agent.#open(options)
     } catch (error) {
-      await agent.close()
-      throw error
+      await runAll([() => agent.close()], error)
     }
     return agent
   }
@@ -71,21 +81,20 @@ export class ServerAgent {
     const credentials = await readCredentials(control)
     const application = options.application ?? (await this.#serveHttp(options.fetch))
     const redirector = options.redirector ?? new TcRedirector({ device, capacity: limits.flows })
-    this.#undo.push(() => redirector.close())
+    this.#redirector = redirector
     await redirector.open()
     const leftover = await removeLeftoverRules(redirector)
     if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
-    const addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address) })
-    this.#undo.push(() => addresses.undo())
-    const watch = new FlowWatch((flow, host) => this.#flowEnded(flow, host))
-    this.#undo.push(() => watch.close())
+    this.#addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address) })
+    const watch = new FlowWatch((arrival) => this.#flowEnded(arrival))
+    this.#watch = watch
     const target = new HandoffTarget<RestoredSocket>({
       redirector,
       restorer: socketRestorer,
       application: {
         adopt: (connection, data, arrival) => {
           // Watched before the application can close it.
-          watch.add(arrival.flow, arrival.host)
+          watch.add(arrival)
           return application.adopt(connection, data, arrival)
         },
       },
@@ -95,13 +104,13 @@ export class ServerAgent {
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
       onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
     })
-    this.#undo.push(() => target.close())
+    this.#target = target
     this.#listen(target, credentials)
   }
 
   #listen(target: HandoffTarget<RestoredSocket>, credentials: ControlCredentials): void {
     const { name, device, limits } = this.#config
-    const listener = new ControlListener({
+    this.#listener = new ControlListener({
       listen: this.#config.control.listen,
       credentials,
       peers: this.#config.control.gateways,
@@ -109,23 +118,22 @@ export class ServerAgent {
       hello: helloOf({ host: name, mac: deviceMac(device), maximumHandoffs: limits.handoffs }),
       onUp: (channel) => {
         this.#log('info', { event: 'gateway-up', gateway: channel.host })
-        for (const flow of this.#ends.take(channel.host)) channel.send({ type: 'ended', flow })
+        for (const arrival of this.#ends.of(channel.host)) this.#sendEnd(channel, arrival)
       },
       onMessage: (channel, message) => void target.receive(channel, message),
       onDown: (channel, reason) => this.#log('info', { event: 'gateway-down', gateway: channel.host, reason: reason.message }),
       onRefused: (remote, reason) => this.#log('info', { event: 'control-refused', remote, reason: reason.message }),
     })
-    this.#listener = listener
-    this.#undo.push(() => listener.close())
   }
 
   async #serveHttp(fetch: FetchHandler | undefined): Promise<Application<RestoredSocket>> {
     const { module, listen } = this.#config.application
     const http = new HttpServer({ fetch: fetch ?? (await loadApplication(module)) })
-    this.#undo.push(() => http.stop(true))
+    this.#http = http
     if (listen !== undefined) await http.listen({ hostname: listen.address, port: listen.port })
     return {
-      adopt: (connection) => http.adopt(connection.take(), { unsent: connection.unsent, client: connection.flow.client }),
+      adopt: (connection) => 
+        connection.give((fd) => http.adopt(fd, { unsent: connection.unsent, client: connection.flow.client })),
     }
   }
 
@@ -133,13 +141,41 @@ export class ServerAgent {
     return this.#config.services.some(({ address, port }) => port === service.port && address === service.address)
   }
 
-  #flowEnded(flow: FlowKey, host: string): void {
-    const channel = this.#listener?.channels.get(host)
-    if (channel?.connected) channel.send({ type: 'ended', flow })
-    else this.#ends.add(host, flow)
+  #flowEnded(arrival: Arrival): void {
+    const channel = this.#listener?.channels.get(arrival.host)
+    this.#ends.add(arrival, channel?.connected ?? false)
+    if (channel?.connected) this.#sendEnd(channel, arrival)
   }
 
-  async #close(): Promise<void> {
-    for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) await step()
+  #sendEnd(channel: ControlChannel, { flow, handoff, epoch }: Arrival): void {
+    try {
+      channel.send({ type: 'ended', flow, handoff, epoch })
+    } catch (error) {
+      // The channel is full or just broke. The end is sent again when it is back.
+      this.#log('errors', { event: 'error', flow: `${flow}`, step: 'tell the end', error: errorText(error) })
+    }
+  }
+
+  #close(): Promise<void> {
+    return runAll([
+      // No more connections; those that wait for their commit are given back.
+      () => this.#target?.close(),
+      // While the service address is still there, so that the clients hear of it, and the channels, so that the gateways do.
+      () => this.#stopHttp(),
+      () => this.#watch?.settled(SETTLE_TIMEOUT),
+      () => this.#listener?.close(),
+      () => this.#watch?.close(),
+      () => this.#addresses?.undo(),
+      () => this.#redirector?.close(),
+    ])
+  }
+
+  /** Lets responses that are under way end, for a while. */
+  async #stopHttp(): Promise<void> {
+    const http = this.#http
+    if (http === undefined) return
+    const late = setTimeout(() => void http.stop(true), STOP_TIMEOUT)
+    await http.stop()
+    clearTimeout(late)
   }
 }

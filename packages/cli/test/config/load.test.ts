@@ -25,7 +25,7 @@ test('a gateway file: endpoints parsed, defaults filled in, paths resolved again
     ],
     selection: { policy: 'round-robin' },
     limits: {
-      headBytes: 65_536,
+      headBytes: 16_384,
       headTimeout: 10_000,
       connections: 100_000,
       handoffs: 1024,
@@ -100,7 +100,7 @@ test.each([
 test('the reference has a row for each key, with its default', () => {
   const reference = configReference('gateway')
   expect(reference).toContain('| `servers[].control` | an address and a port to connect to')
-  expect(reference).toContain('| `limits.headBytes` | a whole number from 256 to 1048576 | `65536` |')
+  expect(reference).toContain('| `limits.headBytes` | a whole number from 256 to 1048576 | `16384` |')
   expect(reference).toContain('| `name` | a host name')
   for (const limit of Object.keys(gatewaySchema.properties.limits.properties))
     expect(reference).toContain(`\`limits.${limit}\``)

@@ -143,7 +143,7 @@ export class OriginRun {
         this.#put({ action: 'hold', flow }, 'locked', 'lock-failed')
         return
       case 'silence':
-        this.#put({ action: 'hold', flow, silent: true }, 'silenced', 'silence-failed')
+        this.#put({ action: 'hold', flow, silent: true }, 'silenced', 'silence-failed', () => this.connection.verify())
         return
       case 'steer':
         this.#put({ action: 'steer', flow, target: this.#steer }, 'steered', 'steer-failed')
@@ -191,12 +191,21 @@ export class OriginRun {
     rule: Rule,
     done: 'locked' | 'silenced' | 'steered',
     failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
+    check?: () => void,
   ): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
     try {
       this.#context.redirector
         .put(rule, { signal: this.#controller.signal })
-        .then(() => this.dispatch({ type: done }), onFailure)
+        .then(() => {
+          try {
+            check?.()
+          } catch (error) {
+            onFailure(error)
+            return
+          }
+          this.dispatch({ type: done })
+        }, onFailure)
     } catch (error) {
       onFailure(error)
     }

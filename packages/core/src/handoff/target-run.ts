@@ -33,6 +33,8 @@ export interface TargetContext<C extends RestoredConnection> {
   orphaned(flow: FlowKey): void
 }
 
+const NOTHING = new Uint8Array()
+
 /** Carries out the effects of one handoff at its target. */
 export class TargetRun<C extends RestoredConnection> {
   readonly key: string
@@ -155,6 +157,8 @@ export class TargetRun<C extends RestoredConnection> {
     }
     this.flow = snapshot.flow
     this.#snapshot = snapshot
+    // The encoded bytes are not kept while the handoff waits for its commit.
+    this.#offer = { ...(this.#offer as OfferMessage), snapshot: NOTHING }
     this.dispatch({ type: 'valid', acknowledge: hasUnacknowledgedBytes(snapshot) })
   }
 

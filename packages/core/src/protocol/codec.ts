@@ -78,7 +78,7 @@ export function encodeMessage(message: OutgoingMessage): Uint8Array {
     case 'abort':
       return referenceFrame(ABORT, message, 0).finish()
     case 'ended': {
-      const writer = frame(ENDED, FlowKey.byteLength)
+      const writer = referenceFrame(ENDED, message, FlowKey.byteLength)
       writer.bytes(message.flow.bytes, 'flow')
       return writer.finish()
     }
@@ -103,8 +103,6 @@ function readMessage(type: number, reader: Reader): Message {
   switch (type) {
     case HELLO:
       return readHello(reader)
-    case ENDED:
-      return { type: 'ended', flow: FlowKey.from(reader.bytes(FlowKey.byteLength, 'flow')) }
     case PING:
       return { type: 'ping', nonce: reader.u32('nonce') }
     case PONG:
@@ -129,6 +127,8 @@ function readMessage(type: number, reader: Reader): Message {
       return { type: 'committed', handoff, epoch, adoptMicroseconds: reader.u32('adopt time') }
     case ABORT:
       return { type: 'abort', handoff, epoch }
+    case ENDED:
+      return { type: 'ended', handoff, epoch, flow: FlowKey.from(reader.bytes(FlowKey.byteLength, 'flow')) }
   }
   throw new CodecError(`unknown message type ${type}`)
 }

@@ -81,8 +81,11 @@ export interface AbortMessage extends HandoffReference {
   readonly type: 'abort'
 }
 
-/** Server to gateway: the connection has ended, its rule is no longer needed. */
-export interface EndedMessage {
+/**
+ * Server to gateway: the connection that this handoff brought has ended, its rule is no longer needed. It may come again after a
+ * reconnect, when the client's port is used by another connection already.
+ */
+export interface EndedMessage extends HandoffReference {
   readonly type: 'ended'
   readonly flow: FlowKey
 }

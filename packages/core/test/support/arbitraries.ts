@@ -59,6 +59,6 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant('commit' as const), ...reference, acknowledge: fc.boolean() }),
   fc.record({ type: fc.constant('committed' as const), ...reference, adoptMicroseconds: u32 }),
   fc.record({ type: fc.constant('abort' as const), ...reference }),
-  fc.record({ type: fc.constant('ended' as const), flow }),
+  fc.record({ type: fc.constant('ended' as const), ...reference, flow }),
   fc.record({ type: fc.constantFrom('ping' as const, 'pong' as const), nonce: u32 }),
 )

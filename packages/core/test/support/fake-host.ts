@@ -99,6 +99,11 @@ export class FakeOriginConnection implements OriginConnection {
     return this.journal.sync('origin.snapshot', () => this.content)
   }
 
+  verify(): void {
+    if (this.state !== 'frozen') this.journal.violations.push(`check of a connection that is ${this.state}`)
+    this.journal.sync('origin.verify', () => undefined)
+  }
+
   thaw(): void {
     this.#step('thaw', ['frozen'], 'live')
   }

@@ -1,4 +1,4 @@
-import { errnoName, LinuxError } from '../errno.ts'
+import { E2BIG, ENOENT, ENOSPC, EPERM, errnoName, LinuxError } from '../errno.ts'
 import { BPF_PRIVILEGE, checkBpf, libbpf } from '../ffi/libbpf.ts'
 import { libc } from '../ffi/libc.ts'
 import { NativeMemory, textUntilNul } from '../ffi/memory.ts'
@@ -9,10 +9,6 @@ export const BPF_NOEXIST = 1
 export const BPF_EXIST = 2
 /** Read or change the value in place under the `struct bpf_spin_lock` that it contains. */
 export const BPF_F_LOCK = 4
-
-const ENOENT = 2
-const E2BIG = 7
-const ENOSPC = 28
 
 /** `struct bpf_map_info` (include/uapi/linux/bpf.h). `name` is cut to 15 bytes by the kernel. */
 export interface BpfMapInfo {
@@ -166,7 +162,7 @@ export class BpfMap {
   #fail(operation: string, errno: number): never {
     let advice: string | undefined
     if (errno === E2BIG) advice = `the map is full: it has room for ${this.info.maxEntries} entries`
-    else if (errno === 1) advice = BPF_PRIVILEGE
+    else if (errno === EPERM) advice = BPF_PRIVILEGE
     throw new LinuxError(this.#call(operation), errnoName(errno), advice)
   }
 }

@@ -1,4 +1,4 @@
-import { errnoName, LinuxError } from '../errno.ts'
+import { ENOENT, errnoName, LinuxError } from '../errno.ts'
 import { checkBpf, libbpf } from '../ffi/libbpf.ts'
 import { libc } from '../ffi/libc.ts'
 import { NativeMemory, textUntilNul } from '../ffi/memory.ts'
@@ -17,7 +17,6 @@ export const BPF_PROG_TYPE_SCHED_CLS = 3
 
 const INFO_LENGTH = 128
 const MAXIMUM_MAPS = 64
-const ENOENT = 2
 
 /** The program with this id, undefined when there is none. Needs CAP_SYS_ADMIN. Throws {@link LinuxError}. */
 export function bpfProgramInfo(id: number): BpfProgramInfo | undefined {

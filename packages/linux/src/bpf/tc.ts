@@ -1,4 +1,4 @@
-import { errnoName, LinuxError } from '../errno.ts'
+import { EEXIST, EINVAL, ENOENT, errnoName, LinuxError } from '../errno.ts'
 import { libbpf } from '../ffi/libbpf.ts'
 import { NativeMemory } from '../ffi/memory.ts'
 
@@ -16,9 +16,6 @@ export interface TcFilterPlace {
 
 const BPF_TC_F_REPLACE = 1
 const DIRECTIONS = { ingress: 1, egress: 2 } as const
-const ENOENT = 2
-const EINVAL = 22
-const EEXIST = 17
 
 const PRIVILEGE = 'it needs root, or the capability CAP_NET_ADMIN'
 const ADVICE: Record<string, string> = {

@@ -30,7 +30,6 @@ const declarations = {
   bpf_obj_get_info_by_fd: { args: [i32, ptr, ptr], returns: i32 },
   bpf_map_get_fd_by_id: { args: [u32], returns: i32 },
   bpf_prog_get_fd_by_id: { args: [u32], returns: i32 },
-  bpf_prog_test_run_opts: { args: [i32, ptr], returns: i32 },
   bpf_tc_hook_create: { args: [ptr], returns: i32 },
   bpf_tc_hook_destroy: { args: [ptr], returns: i32 },
   bpf_tc_attach: { args: [ptr, ptr], returns: i32 },

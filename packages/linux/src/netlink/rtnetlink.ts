@@ -1,6 +1,7 @@
 import { MacAddress } from '@xoffload/core'
 import { LinuxError } from '../errno.ts'
 import { textUntilNul } from '../ffi/memory.ts'
+import { AF_INET, AF_INET6 } from '../socket/constants.ts'
 import { ipAddressBytes, ipAddressText } from './ip-address.ts'
 import { attributeU32, NetlinkBody, netlinkAttributes, viewOf } from './message.ts'
 import { NetlinkSocket, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from './socket.ts'
@@ -57,8 +58,6 @@ const RTM_GETADDR = 22
 const RTM_GETNEIGH = 30
 const RTM_GETTFILTER = 46
 
-const AF_INET = 2
-const AF_INET6 = 10
 const IFF_UP = 1
 const IFA_F_NODAD = 0x02
 const INTERFACE_NAME_LENGTH = 15

@@ -1,6 +1,7 @@
 import { errnoName, LinuxError } from '../errno.ts'
 import { check, libc } from '../ffi/libc.ts'
 import { textUntilNul } from '../ffi/memory.ts'
+import { AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../socket/constants.ts'
 import { align, netlinkAttributes, viewOf } from './message.ts'
 
 /** One message of an answer. */
@@ -26,15 +27,9 @@ const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const NLMSGERR_ATTR_MSG = 1
 
-const AF_NETLINK = 16
-const SOCK_RAW = 3
-const SOCK_CLOEXEC = 0o2000000
-const SOL_SOCKET = 1
-const SO_RCVTIMEO = 20
 const SOL_NETLINK = 270
 const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
-const MSG_TRUNC = 0x20
 
 const HEADER = 16
 const RECEIVE_LENGTH = 256 * 1024

@@ -1,4 +1,5 @@
 import type { FlowKey } from '@xoffload/core'
+import { EAGAIN, ENOBUFS } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
 import { AF_NETLINK, MSG_DONTWAIT, SO_RCVBUFFORCE, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../socket/constants.ts'
 import { setOption } from '../socket/options.ts'
@@ -10,8 +11,6 @@ const SKNLGRP_INET_TCP_DESTROY = 1 << 0
 const SKNLGRP_INET6_TCP_DESTROY = 1 << 2
 
 const SOCKADDR_NL_LENGTH = 12
-const EAGAIN = 11
-const ENOBUFS = 105
 const DEFAULT_RECEIVE_BUFFER = 8 * 1024 * 1024
 /** Events come one in a datagram, of some 100 to 300 bytes. */
 const DATAGRAM_LENGTH = 8 * 1024

@@ -1,10 +1,10 @@
+import { EAGAIN } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
 import { cString } from '../ffi/memory.ts'
 import { MSG_DONTWAIT, MSG_NOSIGNAL } from './constants.ts'
 
 const MFD_CLOEXEC = 1
 const MSG_MORE = 0x8000
-const EAGAIN = 11
 
 /** `off_t` as two words, so that no BigInt is made for a call. */
 const offsetWords = new Uint32Array(2)

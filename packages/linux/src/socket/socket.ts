@@ -1,12 +1,20 @@
 import type { FlowKey } from '@xoffload/core'
+import { EAGAIN } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
-import { IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SIOCINQ, SIOCOUTQ, SIOCOUTQNSD, SOL_SOCKET } from './constants.ts'
+import { TCP_NODELAY } from '../tcp/constants.ts'
+import {
+  IPPROTO_TCP,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SIOCINQ,
+  SIOCOUTQ,
+  SIOCOUTQNSD,
+  SO_LINGER,
+  SOL_SOCKET,
+} from './constants.ts'
 import { ioctlNumber, setOption, setOptionBytes } from './options.ts'
 import { decodeFlow, SOCKADDR_LENGTH } from './sockaddr.ts'
 
-const EAGAIN = 11
-const TCP_NODELAY = 1
-const SO_LINGER = 13
 /** struct linger { l_onoff = 1, l_linger = 0 }. */
 const LINGER_ZERO = new Uint32Array([1, 0])
 
@@ -33,8 +41,11 @@ export function closeFd(fd: number): void {
 
 /** Closes a TCP socket at once and tells the peer with an RST (socket(7), SO_LINGER with a time of zero). Throws {@link LinuxError}. */
 export function resetAndClose(fd: number): void {
-  setOptionBytes(fd, SOL_SOCKET, SO_LINGER, LINGER_ZERO, 'setsockopt(SO_LINGER)')
-  closeFd(fd)
+  try {
+    setOptionBytes(fd, SOL_SOCKET, SO_LINGER, LINGER_ZERO, 'setsockopt(SO_LINGER)')
+  } finally {
+    closeFd(fd)
+  }
 }
 
 /** Turns Nagle's algorithm off (tcp(7), TCP_NODELAY) or on again. Throws {@link LinuxError}. */

@@ -1,4 +1,5 @@
 /** include/uapi/linux/tcp.h. */
+export const TCP_NODELAY = 1
 export const TCP_MAXSEG = 2
 export const TCP_WINDOW_CLAMP = 10
 export const TCP_INFO = 11

@@ -1,4 +1,4 @@
-import { LinuxError } from '../errno.ts'
+import { EAGAIN, ENOBUFS, ENOMEM, LinuxError } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
 import {
   IPPROTO_TCP,
@@ -24,9 +24,6 @@ import {
 /** One of the queues that TCP_REPAIR_QUEUE chooses. */
 export type RepairQueue = typeof TCP_NO_QUEUE | typeof TCP_RECV_QUEUE | typeof TCP_SEND_QUEUE
 
-const EAGAIN = 11
-const ENOMEM = 12
-const ENOBUFS = 105
 const LARGEST_CHUNK = 16 * 1024
 const SMALLEST_CHUNK = 1024
 

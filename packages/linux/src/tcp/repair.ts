@@ -6,7 +6,7 @@ import { TCP_REPAIR, TCP_REPAIR_OFF_NO_WP, TCP_REPAIR_ON } from './constants.ts'
 import { UnsupportedConnectionError } from './errors.ts'
 
 /** What to do when the kernel refuses TCP_REPAIR with EPERM. */
-export const REPAIR_ADVICE =
+const REPAIR_ADVICE =
   'TCP_REPAIR needs CAP_NET_ADMIN in the user namespace of the network namespace, and no listening socket'
 
 /**

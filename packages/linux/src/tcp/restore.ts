@@ -24,7 +24,7 @@ import { closeSilently, freeze, thaw } from './repair.ts'
 import { setRepairWindow } from './window.ts'
 
 /** A connection that was put back into a kernel. */
-export interface RestoredConnection {
+export interface RestoredSocketFd {
   /** The socket: non-blocking, close-on-exec, ESTABLISHED, out of repair mode. */
   readonly fd: number
   /** What the application wrote at the origin and what was never sent. To be written to `fd` once the handoff is committed. */
@@ -38,7 +38,7 @@ export interface RestoredConnection {
  * Throws {@link LinuxError} and leaves nothing behind: `EADDRNOTAVAIL` when the service address is not one of this host,
  * `EADDRINUSE` when this host has a socket of this flow already, `EPERM` without CAP_NET_ADMIN.
  */
-export function restore(snapshot: TcpSnapshot): RestoredConnection {
+export function restore(snapshot: TcpSnapshot): RestoredSocketFd {
   const family = snapshot.flow.family === 4 ? AF_INET : AF_INET6
   const fd = check('socket', libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP))
   try {

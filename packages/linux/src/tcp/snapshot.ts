@@ -1,4 +1,5 @@
 import { type FlowKey, MAXIMUM_QUEUE_LENGTH, type NegotiatedOptions, type TcpSnapshot } from '@xoffload/core'
+import { EINVAL } from '../errno.ts'
 import { lastErrno, libc } from '../ffi/libc.ts'
 import { IPPROTO_TCP, MSG_DONTWAIT, MSG_OOB, MSG_PEEK } from '../socket/constants.ts'
 import { getOption } from '../socket/options.ts'
@@ -15,7 +16,6 @@ export interface SnapshotOptions {
 }
 
 const MAXIMUM_ATTEMPTS = 4
-const EINVAL = 22
 const empty = new Uint8Array(0)
 
 /**
@@ -47,6 +47,16 @@ export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = 
     ...(info.timestamps && { timestamp: getOption(fd, IPPROTO_TCP, TCP_TIMESTAMP, 'getsockopt(TCP_TIMESTAMP)') >>> 0 }),
   }
   return { flow, options, ...queues }
+}
+
+/**
+ * Throws {@link UnsettledConnectionError} when the frozen socket has changed since its snapshot was taken with these `putBack` bytes: a
+ * packet that had passed the lock before it was there has arrived late. Throws {@link LinuxError}.
+ */
+export function verifySnapshot(fd: number, { receive, send }: TcpSnapshot, { putBack = empty }: SnapshotOptions = {}): void {
+  const unread = receive.queue.length - putBack.length
+  const unacknowledged = send.sent.length + send.unsent.length
+  if (unreadBytes(fd) !== unread || unacknowledgedBytes(fd) !== unacknowledged) throw new UnsettledConnectionError(1)
 }
 
 type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'>

@@ -11,7 +11,7 @@ import {
   tcpFlows,
 } from '../../src/index.ts'
 import { NETLINK_SOCK_DIAG } from '../../src/sock-diag/message.ts'
-import { SOL_SOCKET } from '../../src/socket/constants.ts'
+import { SO_LINGER, SOL_SOCKET } from '../../src/socket/constants.ts'
 import { setOptionBytes } from '../../src/socket/options.ts'
 import {
   accept,
@@ -25,7 +25,6 @@ import {
 } from '../tcp-support.ts'
 import { TestNamespace } from './tcp-namespace.ts'
 
-const SO_LINGER = 13
 const addresses = ['127.0.0.1', '::1'] as const
 
 let host: TestNamespace

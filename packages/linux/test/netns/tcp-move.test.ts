@@ -204,24 +204,27 @@ test('a snapshot of a connection in full motion is consistent, or is refused as 
   let start: number | undefined
   let taken = 0
   const deadline = performance.now() + 20_000
-  while (taken < 20_000 && performance.now() < deadline) {
-    freeze(fd)
-    try {
-      const { receive } = takeSnapshot(fd)
-      start ??= receive.sequence
-      // The start of the queue is where the application has read to, whatever arrived meanwhile.
-      expect((receive.sequence - start) >>> 0).toBe(consumed)
-      expect(matches(receive.queue, consumed)).toBe(true)
-      taken++
-    } catch (error) {
-      if (!(error instanceof UnsettledConnectionError)) throw error
+  try {
+    while (taken < 20_000 && performance.now() < deadline) {
+      freeze(fd)
+      try {
+        const { receive } = takeSnapshot(fd)
+        start ??= receive.sequence - consumed
+        // The start of the queue is where the application has read to, whatever arrived meanwhile.
+        expect((receive.sequence - start) >>> 0).toBe(consumed)
+        expect(matches(receive.queue, consumed)).toBe(true)
+        taken++
+      } catch (error) {
+        if (!(error instanceof UnsettledConnectionError)) throw error
+      }
+      thaw(fd)
+      consumed += read(fd, buffer) ?? 0
     }
-    thaw(fd)
-    consumed += read(fd, buffer) ?? 0
+  } finally {
+    writer.kill()
+    await writer.exited
+    discard(fd, listener)
   }
-  writer.kill()
-  await writer.exited
-  discard(fd, listener)
   expect(taken).toBe(20_000)
   expect(consumed).toBeGreaterThan(100_000)
 }, 30_000)

@@ -1,13 +1,14 @@
 import type { Socket } from 'bun'
-import { BodyDecoder, HttpSyntaxError, type Refusal, type RequestHead, RequestHeadParser } from '../http/index.ts'
+import { HttpSyntaxError, type Refusal, type RequestHead, RequestHeadParser } from '../http/index.ts'
+import { BodyReceiver } from './body-receiver.ts'
 import { ClientGoneError, HttpServerError } from './errors.ts'
 import { Exchange } from './exchange.ts'
 import type { ConnectionHost } from './host.ts'
 import { origin, SocketInfo } from './info.ts'
 import type { AdoptOptions } from './options.ts'
 import { Output } from './output.ts'
+import { ReadGate } from './read-gate.ts'
 import { isServable, RequestFactory } from './request.ts'
-import { RequestBody } from './request-body.ts'
 import { Responder } from './responder.ts'
 
 /** After its own FIN a connection waits this many milliseconds for the client's, so that no reset overtakes the response. */
@@ -27,6 +28,7 @@ export class Connection {
   readonly #host: ConnectionHost
   readonly #socket: Socket<Connection>
   readonly #output: Output
+  readonly #gate: ReadGate
   readonly #parser: RequestHeadParser
   readonly #requests: RequestFactory
   readonly #responder: Responder
@@ -35,18 +37,15 @@ export class Connection {
   /** What has been read and not yet been used. */
   #input: Buffer | undefined
   #inputEnded = false
-  #paused = false
   #processing = false
   #exchange: Exchange | undefined
   /** Present while the body of the request under way is incomplete. */
-  #decoder: BodyDecoder | undefined
-  #collected: Uint8Array[] = []
-  #discarded = 0
+  #receiver: BodyReceiver | undefined
   /** Whether the response of the exchange is out and only its request's body is awaited. */
   #answered = false
   /** When bytes last moved, on the host's clock. */
   #activity: number
-  /** When the incomplete head or the closing began. */
+  /** When the incomplete head or the closing began, 0 when there is neither. */
   #since = 0
 
   constructor(host: ConnectionHost, socket: Socket<Connection>, adopted: boolean, options: AdoptOptions = {}) {
@@ -55,6 +54,7 @@ export class Connection {
     this.#activity = host.now
     this.#onClose = options.onClose
     this.#output = new Output(socket)
+    this.#gate = new ReadGate(socket)
     this.#parser = new RequestHeadParser(host.limits)
     this.#requests = new RequestFactory(() => origin(socket))
     const info = new SocketInfo(socket, adopted, options.client)
@@ -66,22 +66,25 @@ export class Connection {
   onData(chunk: Buffer): void {
     this.#activity = this.#host.now
     if (this.#phase === 'closing' || this.#phase === 'closed') return
-    if (this.#decoder !== undefined) return this.#receiveBody(chunk)
+    if (this.#receiver === undefined || this.#exchange === undefined) this.#receiveHead(chunk)
+    else this.#receiveBody(this.#receiver, this.#exchange, chunk)
+  }
+
+  #receiveHead(chunk: Buffer): void {
     const known = this.#input
     this.#input = known === undefined ? chunk : Buffer.concat([known, chunk])
     const { headSize } = this.#host.limits
     if (this.#phase === 'idle' && !this.#output.blocked) {
       // Only the end of a line can make a head complete or wrong, so a head that comes in drops is not parsed at every drop.
       if (known === undefined || this.#input.length >= headSize || chunk.includes(LF)) this.#process()
-    } else if (this.#input.length > headSize) this.#pause()
+    } else if (this.#input.length > headSize) this.#gate.pause()
   }
 
   /** The client has ended its half of the connection; it may still wait for responses. */
   onEnd(): void {
     this.#inputEnded = true
     this.#activity = this.#host.now
-    if (this.#phase === 'closing') return void this.#socket.terminate()
-    if (this.#decoder !== undefined) this.#truncate()
+    if (this.#receiver !== undefined && this.#exchange !== undefined) this.#truncate(this.#exchange)
     else if (this.#phase === 'idle' && !this.#output.blocked) this.#close()
   }
 
@@ -99,8 +102,7 @@ export class Connection {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
     this.#input = undefined
-    this.#decoder = undefined
-    this.#collected = []
+    this.#receiver = undefined
     this.#output.close()
     const exchange = this.#exchange
     this.#exchange = undefined
@@ -111,22 +113,22 @@ export class Connection {
   /** Enforces the timeouts. @param now the host's clock. */
   sweep(now: number): void {
     const quiet = now - this.#activity > this.#host.idleTimeout
+    const awaitsBody = this.#receiver !== undefined && !this.#gate.paused && this.#exchange?.awaitsContinue === false
     switch (this.#phase) {
       case 'idle':
-        if (this.#output.blocked) this.#terminateIf(quiet)
-        else if (this.#input === undefined) {
-          if (quiet) this.#close()
-        } else if (now - this.#since > this.#host.headTimeout) this.#refuse(408)
+        if (this.#since > 0 && now - this.#since > this.#host.headTimeout) this.#refuse(408)
+        else if (quiet && this.#output.blocked) this.terminate()
+        else if (quiet && this.#since === 0) this.#close()
         break
       case 'collecting':
         if (quiet) this.#refuse(408)
         break
       case 'handling':
         // A handler may take its time. A client that neither reads nor sends what is due may not.
-        this.#terminateIf(quiet && (this.#output.blocked || this.#answered || this.#awaitsBody))
+        if (quiet && (this.#output.blocked || this.#answered || awaitsBody)) this.terminate()
         break
       case 'closing':
-        this.#terminateIf(now - this.#since > LINGER)
+        if (now - this.#since > LINGER) this.terminate()
         break
     }
   }
@@ -144,12 +146,19 @@ export class Connection {
   /** Called by the responder. */
   finished(exchange: Exchange, keepAlive: boolean): void {
     if (this.#exchange !== exchange || this.#phase === 'closing' || this.#phase === 'closed') return
-    if (!keepAlive) return this.#close()
+    if (!keepAlive) {
+      this.#close()
+      return
+    }
     this.#answered = true
-    if (this.#decoder === undefined) return this.#next()
+    if (this.#receiver === undefined) {
+      this.#next()
+      return
+    }
     const { body } = exchange
     // Nobody began to read: the rest of the body is only in the way of the next request.
-    if (body !== undefined && !body.wanted) body.fail(new HttpServerError('the response was complete before the request body was read'))
+    if (body !== undefined && !body.wanted)
+      body.fail(new HttpServerError('the response was complete before the request body was read'))
     this.#resume()
   }
 
@@ -196,84 +205,60 @@ export class Connection {
   }
 
   #beginBody(exchange: Exchange, { bodyFraming }: RequestHead): void {
-    const { limits } = this.#host
-    const decoder = new BodyDecoder(bodyFraming, limits)
-    this.#decoder = decoder
-    this.#discarded = 0
-    if (bodyFraming.kind === 'length' && bodyFraming.contentLength <= limits.bufferedBodySize) {
-      this.#phase = 'collecting'
-    } else {
-      const source = { pull: () => this.#bodyWanted(exchange), cancel: () => this.#resume() }
-      exchange.body = new RequestBody(source, limits.bodyQueueSize)
-    }
+    const source = { pull: () => this.#bodyWanted(exchange), cancel: () => this.#resume() }
+    const receiver = new BodyReceiver(bodyFraming, this.#host.limits, source)
+    this.#receiver = receiver
+    exchange.body = receiver.streamed
+    if (exchange.body === undefined) this.#phase = 'collecting'
     const input = this.#input ?? Buffer.alloc(0)
     this.#input = undefined
-    this.#receiveBody(input)
+    this.#receiveBody(receiver, exchange, input)
     if (this.#exchange !== exchange || exchange.responding) return
     if (this.#phase === 'collecting') this.#sendContinue(exchange)
     else if (exchange.body !== undefined) this.#responder.run(exchange, undefined)
   }
 
-  #receiveBody(chunk: Buffer): void {
-    const decoder = this.#decoder as BodyDecoder
-    const exchange = this.#exchange as Exchange
-    const progress = decoder.push(chunk)
-    if (progress.kind === 'error') return this.#failBody(exchange, progress)
+  #receiveBody(receiver: BodyReceiver, exchange: Exchange, chunk: Buffer): void {
+    const rest = receiver.push(chunk)
     if (chunk.length > 0) exchange.awaitsContinue = false
-    if (progress.consumed < chunk.length) this.#input = chunk.subarray(progress.consumed)
-    for (const content of progress.content) this.#deliver(exchange, content)
-    if (this.#decoder !== decoder) return
-    if (progress.done) this.#endBody(exchange)
-    else if (exchange.body?.full) this.#pause()
+    if (!Buffer.isBuffer(rest)) this.#failBody(exchange, rest)
+    else if (receiver.done) this.#endBody(receiver, exchange, rest)
+    else if (exchange.body?.full) this.#gate.pause()
+    else if (receiver.excessive && this.#answered) this.terminate()
   }
 
-  #deliver(exchange: Exchange, content: Uint8Array): void {
-    if (this.#phase === 'collecting') this.#collected.push(content)
-    else if (exchange.body?.open) exchange.body.enqueue(content)
-    else {
-      this.#discarded += content.length
-      if (this.#discarded > this.#host.limits.discardSize) this.#terminateIf(this.#answered)
-    }
-  }
-
-  #endBody(exchange: Exchange): void {
-    this.#decoder = undefined
-    exchange.body?.close()
+  #endBody(receiver: BodyReceiver, exchange: Exchange, rest: Buffer): void {
+    this.#receiver = undefined
+    if (rest.length > 0) this.#input = rest
     if (this.#phase === 'collecting') {
-      const collected = this.#collected
-      this.#collected = []
       this.#phase = 'handling'
-      this.#responder.run(exchange, collected.length === 1 ? collected[0] : Buffer.concat(collected))
+      this.#responder.run(exchange, receiver.content)
     } else if (this.#answered) this.#next()
   }
 
   /** The body is malformed or too large. */
   #failBody(exchange: Exchange, refusal: Refusal): void {
-    this.#decoder = undefined
+    this.#receiver = undefined
     const error = new HttpSyntaxError(refusal)
-    if (this.#answered || exchange.responding) {
-      exchange.abandon(error)
-      this.#socket.terminate()
-      return
-    }
-    this.#refuse(refusal.status)
+    exchange.body?.fail(error)
+    if (exchange.responding) this.terminate()
+    else this.#refuse(refusal.status)
     exchange.abandon(error)
   }
 
   /** The client ended its half in the middle of a body: the handler learns it and may still answer. */
-  #truncate(): void {
-    this.#decoder = undefined
-    const exchange = this.#exchange as Exchange
+  #truncate(exchange: Exchange): void {
+    this.#receiver = undefined
     exchange.truncated = true
-    if (this.#phase === 'collecting') return this.#refuse(400)
     exchange.body?.fail(new ClientGoneError())
-    if (this.#answered) this.#close()
+    if (this.#phase === 'collecting') this.#refuse(400)
+    else if (this.#answered) this.#close()
   }
 
   #bodyWanted(exchange: Exchange): void {
-    if (this.#exchange !== exchange) return
+    if (this.#exchange !== exchange || this.#receiver === undefined) return
     this.#sendContinue(exchange)
-    if (this.#decoder !== undefined) this.#resume()
+    this.#resume()
   }
 
   #sendContinue(exchange: Exchange): void {
@@ -300,31 +285,16 @@ export class Connection {
     this.#phase = 'closing'
     this.#since = this.#host.now
     this.#input = undefined
-    this.#decoder = undefined
+    this.#receiver = undefined
+    this.#exchange?.body?.fail(new HttpServerError('the connection ended before the request body was complete'))
     this.#exchange = undefined
     this.#resume()
     this.#socket.end()
   }
 
-  /** Whether it is the client's turn to send content. */
-  get #awaitsBody(): boolean {
-    return this.#decoder !== undefined && !this.#paused && this.#exchange?.awaitsContinue === false
-  }
-
-  #terminateIf(condition: boolean): void {
-    if (condition) this.#socket.terminate()
-  }
-
-  #pause(): void {
-    if (this.#paused) return
-    this.#paused = true
-    this.#socket.pause()
-  }
-
   #resume(): void {
-    if (!this.#paused) return
-    this.#paused = false
-    this.#activity = this.#host.now
-    this.#socket.resume()
+    // The time in which nothing could be read does not count as the client's.
+    if (this.#gate.paused) this.#activity = this.#host.now
+    this.#gate.resume()
   }
 }

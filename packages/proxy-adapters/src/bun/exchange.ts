@@ -14,6 +14,8 @@ export class Exchange {
   reader: BodyReader | undefined
   /** Whether bytes of the final response have been written. */
   responding = false
+  /** Whether the handler has failed: the response is that of `onError`. */
+  failed = false
   /** Whether the client still waits for `100 Continue`. */
   awaitsContinue: boolean
   /** Whether the client ended its half of the connection before the body was complete. */

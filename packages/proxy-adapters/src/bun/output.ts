@@ -36,10 +36,22 @@ export class Output {
   /** Sends ASCII or Latin-1 text followed by a body (which nobody changes until it is out) and more text. */
   send(head: string, body?: Piece, tail = ''): void {
     if (this.#closed) return
-    if (body instanceof SharedBody) return this.#sendShared(head, body)
+    if (body instanceof SharedBody) {
+      this.#sendShared(head, body)
+      return
+    }
     const size = body === undefined ? 0 : body.length
-    if (this.blocked || head.length + size + tail.length > SCRATCH_SIZE || (body !== undefined && !(body instanceof Uint8Array))) {
-      return this.#sendPieces([Buffer.from(head, 'latin1'), ...(body === undefined ? [] : [body]), Buffer.from(tail, 'latin1')])
+    if (
+      this.blocked ||
+      head.length + size + tail.length > SCRATCH_SIZE ||
+      (body !== undefined && !(body instanceof Uint8Array))
+    ) {
+      this.#sendPieces([
+        Buffer.from(head, 'latin1'),
+        ...(body === undefined ? [] : [body]),
+        Buffer.from(tail, 'latin1'),
+      ])
+      return
     }
     let length = head.length === 0 ? 0 : scratch.write(head, 0, 'latin1')
     if (body !== undefined) {
@@ -53,11 +65,20 @@ export class Output {
 
   /** Head and body in one write when they are small, else without copying the body. */
   #sendShared(head: string, body: SharedBody): void {
-    if (body.length <= JOINED_SIZE) return this.send(head, body.bytes)
-    if (this.blocked || head.length > SCRATCH_SIZE) return this.#sendPieces([Buffer.from(head, 'latin1'), body])
+    if (body.length <= JOINED_SIZE) {
+      this.send(head, body.bytes)
+      return
+    }
+    if (this.blocked || head.length > SCRATCH_SIZE) {
+      this.#sendPieces([Buffer.from(head, 'latin1'), body])
+      return
+    }
     const length = scratch.write(head, 0, 'latin1')
     const sent = body.sendHead(this.#socket, scratch.subarray(0, length))
-    if (sent < length) return this.#sendPieces([Buffer.from(scratch.subarray(sent, length)), body])
+    if (sent < length) {
+      this.#sendPieces([Buffer.from(scratch.subarray(sent, length)), body])
+      return
+    }
     const written = body.writeTo(this.#socket, 0)
     if (written === body.length) return
     this.#pieces = [body]

@@ -44,7 +44,12 @@ export class Responder {
   constructor(
     host: ConnectionHost,
     socket: Socket<unknown>,
-    { output, owner, info, requests }: { output: Output; owner: ResponderOwner; info: ConnectionInfo; requests: RequestFactory },
+    {
+      output,
+      owner,
+      info,
+      requests,
+    }: { output: Output; owner: ResponderOwner; info: ConnectionInfo; requests: RequestFactory },
   ) {
     this.#host = host
     this.#socket = socket
@@ -61,17 +66,25 @@ export class Responder {
       request = this.#requests.create(exchange.head, body ?? exchange.body)
     } catch {
       // The only thing that can be wrong here is the URL: a host or port that the URL standard does not know.
-      return this.refuse(exchange, 400)
+      this.refuse(exchange, 400)
+      return
     }
     exchange.request = request
     let result: unknown
     try {
       result = this.#host.fetch(request, this.#info)
     } catch (error) {
-      return this.#fail(exchange, error)
+      this.#fail(exchange, error)
+      return
     }
-    if (result instanceof Response) return this.#respond(exchange, result)
-    if (result instanceof Promise && peek.status(result) === 'fulfilled') return this.#respond(exchange, peek(result))
+    if (result instanceof Response) {
+      this.#respond(exchange, result)
+      return
+    }
+    if (result instanceof Promise && peek.status(result) === 'fulfilled') {
+      this.#respond(exchange, peek(result))
+      return
+    }
     Promise.resolve(result).then(
       (response) => this.#respond(exchange, response),
       (error) => this.#fail(exchange, error),
@@ -80,19 +93,26 @@ export class Responder {
 
   /** Answers with an error of the server's own; the connection closes after it. */
   refuse(exchange: Exchange | undefined, status: number): void {
-    if (exchange?.responding) return this.#owner.broken()
+    if (exchange?.responding) {
+      this.#owner.broken()
+      return
+    }
     if (exchange !== undefined) exchange.responding = true
     this.#output.send(closingResponse(this.#host.prefix, status))
     if (exchange !== undefined) this.#owner.finished(exchange, false)
   }
 
   #respond(exchange: Exchange, response: unknown): void {
-    if (exchange.abandoned) return discard(response)
+    if (exchange.abandoned) {
+      discard(response)
+      return
+    }
     let prepared: PreparedResponse
     try {
       prepared = this.#prepare(response)
     } catch (error) {
-      return this.#fail(exchange, error)
+      this.#fail(exchange, error)
+      return
     }
     this.#send(exchange, prepared)
   }
@@ -108,11 +128,11 @@ export class Responder {
   }
 
   #send(exchange: Exchange, prepared: PreparedResponse): void {
-    exchange.responding = true
     const { response, body } = prepared
     const bodiless = response.status === 204 || response.status === 304
     if (bodiless) this.#sendWhole(exchange, prepared, NO_BODY, true)
-    else if (exchange.head.method === 'HEAD') this.#sendWhole(exchange, prepared, framingOf(prepared, exchange.head), true)
+    else if (exchange.head.method === 'HEAD')
+      this.#sendWhole(exchange, prepared, framingOf(prepared, exchange.head), true)
     else if (body.kind === 'stream') void this.#sendStream(exchange, prepared, body)
     else this.#sendWhole(exchange, prepared, framingOf(prepared, exchange.head), false)
   }
@@ -120,12 +140,14 @@ export class Responder {
   /** Sends a response that needs no waiting. @param silent whether its body stays here. */
   #sendWhole(exchange: Exchange, prepared: PreparedResponse, framing: ResponseFraming, silent: boolean): void {
     const { body } = prepared
+    exchange.responding = true
     const keepAlive = this.#keepsAlive(exchange, prepared, framing)
     const text = this.#head(exchange, prepared, framing, keepAlive)
     this.#output.send(text, silent ? undefined : inMemory(body))
     if (!this.#output.blocked) {
       release(body)
-      return this.#owner.finished(exchange, keepAlive)
+      this.#owner.finished(exchange, keepAlive)
+      return
     }
     void this.#output.drained().then((open) => {
       release(body)
@@ -141,11 +163,12 @@ export class Responder {
       let first = readNow(reader)
       if (file !== undefined) {
         // A file that cannot be read says so at the first read, when the client can still be told.
-        exchange.responding = false
         first = await first
-        exchange.responding = true
+        if (exchange.abandoned || exchange.responding) return void reader.cancel().catch(() => {})
       }
-      if (!(first instanceof Promise) && first.done) return this.#sendWhole(exchange, { ...prepared, body: EMPTY }, NOTHING, false)
+      if (!(first instanceof Promise) && first.done)
+        return this.#sendWhole(exchange, { ...prepared, body: EMPTY }, NOTHING, false)
+      exchange.responding = true
       const framing = framingOf(prepared, exchange.head) as StreamFraming
       const keepAlive = this.#keepsAlive(exchange, prepared, framing)
       const text = this.#head(exchange, prepared, framing, keepAlive)
@@ -156,23 +179,41 @@ export class Responder {
     }
   }
 
-  #head(exchange: Exchange, { response, headers, body }: PreparedResponse, framing: ResponseFraming, keepAlive: boolean): string {
-    const contentType = framing === NO_BODY ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
+  #head(
+    exchange: Exchange,
+    { response, headers, body }: PreparedResponse,
+    framing: ResponseFraming,
+    keepAlive: boolean,
+  ): string {
+    const contentType =
+      framing === NO_BODY ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
     const sayKeepAlive = exchange.head.version === '1.0'
     return responseHead(response, headers, { prefix: this.#host.prefix, framing, keepAlive, sayKeepAlive, contentType })
   }
 
   #fail(exchange: Exchange, error: unknown): void {
     // An abandoned handler mostly fails with the reason of its own abort signal, or with what a called function made of it.
-    if (exchange.abandoned && (error === this.#requests.abortReason || (error instanceof Error && error.name === 'AbortError'))) return
+    if (
+      exchange.abandoned &&
+      (error === this.#requests.abortReason || (error instanceof Error && error.name === 'AbortError'))
+    )
+      return
     const response = this.#host.report(error, exchange.request)
     if (exchange.abandoned) return
-    if (exchange.responding) return this.#owner.broken()
+    if (exchange.responding) {
+      this.#owner.broken()
+      return
+    }
+    // What `onError` returned cannot be sent either.
+    if (exchange.failed) {
+      this.refuse(exchange, 500)
+      return
+    }
+    exchange.failed = true
     try {
       this.#send(exchange, this.#prepare(response))
-    } catch {
-      // What `onError` returned cannot be sent either.
-      this.refuse(exchange, 500)
+    } catch (failure) {
+      this.#fail(exchange, failure)
     }
   }
 
@@ -208,10 +249,12 @@ function framingOf({ headers, body }: PreparedResponse, head: RequestHead): Resp
   if (body.kind === 'shared') return { kind: 'length', contentLength: body.shared.length }
   if (body.kind === 'bytes') {
     // A response to HEAD may declare the length that GET would have.
-    const contentLength = head.method === 'HEAD' && body.bytes.length === 0 && length !== undefined ? length : body.bytes.length
+    const contentLength =
+      head.method === 'HEAD' && body.bytes.length === 0 && length !== undefined ? length : body.bytes.length
     return { kind: 'length', contentLength }
   }
-  if (body.file !== undefined && Number.isFinite(body.file.size)) return { kind: 'length', contentLength: body.file.size }
+  if (body.file !== undefined && Number.isFinite(body.file.size))
+    return { kind: 'length', contentLength: body.file.size }
   if (length !== undefined) return { kind: 'length', contentLength: length }
   return { kind: head.version === '1.1' ? 'chunked' : 'close' }
 }

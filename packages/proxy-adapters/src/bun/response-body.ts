@@ -1,13 +1,18 @@
+import { estimateShallowMemoryUsageOf } from 'bun:jsc'
 import { isAscii, isUtf8 } from 'node:buffer'
 import { peek, type Socket } from 'bun'
-import { estimateShallowMemoryUsageOf } from 'bun:jsc'
 import { SharedBody } from './shared-body.ts'
 import { StoredBody } from './stored-body.ts'
 
 /** The body of a response in the cheapest form that it can be sent from. */
 export type ResponseBody =
   /** In memory. `owned` when nobody else can see the bytes. */
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly owned: boolean; readonly contentType: string | undefined }
+  | {
+      readonly kind: 'bytes'
+      readonly bytes: Uint8Array
+      readonly owned: boolean
+      readonly contentType: string | undefined
+    }
   /** In memory, large, and written without ever becoming a JavaScript object. */
   | { readonly kind: 'stored'; readonly stored: StoredBody; readonly contentType: string | undefined }
   /** Sent many times, out of the kernel's memory. */
@@ -109,13 +114,14 @@ function formOf(clone: Response, socket: Socket<unknown>): 'memory' | 'file' | '
 }
 
 /**
- * Gives up a body that has been sent or is not sent. Frees its memory instead of leaving it to the garbage collector: the next response gets the same memory while
- * it is still in the processor's cache.
+ * Gives up a body that has been sent or is not sent. Frees its memory instead of leaving it to the garbage collector: the next
+ * response gets the same memory while it is still in the processor's cache.
  */
 export function release(body: ResponseBody): void {
   if (body.kind === 'stream') void body.stream.cancel().catch(() => {})
   else if (body.kind === 'stored') body.stored.release()
-  else if (body.owned && body.bytes.length >= RELEASED_SIZE) (body.bytes.buffer as ArrayBuffer).transfer(0)
+  else if (body.kind === 'bytes' && body.owned && body.bytes.length >= RELEASED_SIZE)
+    (body.bytes.buffer as ArrayBuffer).transfer(0)
 }
 
 /** Below this size detaching a buffer costs more than it saves. */

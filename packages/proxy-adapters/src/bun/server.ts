@@ -180,6 +180,9 @@ export class HttpServer {
       console.error(failure)
     }
     if (this.#onError === undefined) console.error(error)
-    return new Response('Internal Server Error', { status: 500, headers: { 'content-type': 'text/plain;charset=utf-8' } })
+    return new Response('Internal Server Error', {
+      status: 500,
+      headers: { 'content-type': 'text/plain;charset=utf-8' },
+    })
   }
 }

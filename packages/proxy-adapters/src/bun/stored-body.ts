@@ -1,5 +1,5 @@
-import type { Socket } from 'bun'
 import { estimateShallowMemoryUsageOf } from 'bun:jsc'
+import type { Socket } from 'bun'
 
 /**
  * A response body in Bun's memory, sent by giving `socket.write` the `Response` itself. The bytes never become an `ArrayBuffer`:

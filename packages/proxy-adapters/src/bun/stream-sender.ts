@@ -14,7 +14,9 @@ function toBytes(chunk: unknown): Uint8Array {
   throw new ResponseStreamError('a response stream yielded something that is neither bytes nor text')
 }
 
-export type StreamFraming = { readonly kind: 'chunked' | 'close' } | { readonly kind: 'length'; readonly contentLength: number }
+export type StreamFraming =
+  | { readonly kind: 'chunked' | 'close' }
+  | { readonly kind: 'length'; readonly contentLength: number }
 /** Reads a response body. */
 export type BodyReader = ReadableStreamDefaultReader<unknown>
 export type BodyRead = Awaited<ReturnType<BodyReader['read']>>
@@ -49,7 +51,8 @@ export async function sendStream(
     pendingHead = ''
     if (output.blocked && !(await output.drained())) return false
   }
-  if (remaining > 0 && framing.kind === 'length') throw new ResponseStreamError('a response stream is shorter than its Content-Length')
+  if (remaining > 0 && framing.kind === 'length')
+    throw new ResponseStreamError('a response stream is shorter than its Content-Length')
   if (framing.kind === 'chunked') output.send(`${pendingHead}0\r\n\r\n`)
   else if (pendingHead !== '') output.send(pendingHead)
   return await output.drained()

@@ -45,7 +45,8 @@ export class BodyDecoder {
     }
     this.#remaining = framing.contentLength
     if (framing.contentLength === 0) this.#state = 'done'
-    if (framing.contentLength > this.#limits.bodySize) this.#refusal = refuse(413, 'the request body is larger than the limit')
+    if (framing.contentLength > this.#limits.bodySize)
+      this.#refusal = refuse(413, 'the request body is larger than the limit')
   }
 
   /** Whether the whole body has been seen. */
@@ -114,7 +115,7 @@ export class BodyDecoder {
     const value = HEX_VALUE[byte] as number
     this.#lineSize++
     if (value >= 0) {
-      if (++this.#sizeDigits > MAX_SIZE_DIGITS) return this.#refuse(400, 'a chunk size has too many digits')
+      if (++this.#sizeDigits > MAX_SIZE_DIGITS) this.#refuse(400, 'a chunk size has too many digits')
       this.#remaining = this.#remaining * 16 + value
     } else if (this.#sizeDigits === 0) this.#refuse(400, 'a chunk size is not a hexadecimal number')
     else if (byte === CR) this.#state = 'size-lf'
@@ -124,9 +125,11 @@ export class BodyDecoder {
 
   #takeExtension(byte: number): void {
     this.#extensionSize++
-    if (++this.#lineSize > this.#limits.chunkLineSize) return this.#refuse(400, 'a chunk-size line is longer than the limit')
-    if (this.#extensionSize > this.#limits.chunkExtensionSize) return this.#refuse(413, 'the chunk extensions are larger than the limit')
-    if (byte === CR) this.#state = 'size-lf'
+    this.#lineSize++
+    if (this.#lineSize > this.#limits.chunkLineSize) this.#refuse(400, 'a chunk-size line is longer than the limit')
+    else if (this.#extensionSize > this.#limits.chunkExtensionSize)
+      this.#refuse(413, 'the chunk extensions are larger than the limit')
+    else if (byte === CR) this.#state = 'size-lf'
     else if (FIELD_VALUE[byte] !== 1) this.#refuse(400, 'a chunk extension contains a control character')
   }
 

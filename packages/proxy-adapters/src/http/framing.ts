@@ -50,7 +50,8 @@ export class Framing {
         this.#connection(value.toLowerCase())
         break
       case 'expect':
-        if (value.toLowerCase() !== '100-continue') this.#refuse(417, 'the only expectation that is known is 100-continue')
+        if (value.toLowerCase() !== '100-continue')
+          this.#refuse(417, 'the only expectation that is known is 100-continue')
         else this.expectContinue = this.#version === '1.1'
         break
       case 'content-length':

@@ -74,9 +74,20 @@ function parse(bytes: Uint8Array, limits: Partial<HeadLimits>, memory: SectionMe
   const { method, target, version, next } = line
   const known = memory?.recall(buffer, next, end, version)
   const section = known ?? parseHeaderSection(buffer, next, end, version, headerCount)
-  if (section === undefined) return end < headSize ? INCOMPLETE : refuse(431, 'the request head is larger than the limit')
+  if (section === undefined)
+    return end < headSize ? INCOMPLETE : refuse(431, 'the request head is larger than the limit')
   if (section.kind === 'error') return section
   if (known === undefined) memory?.remember(buffer, next, section)
   const { headers, length, bodyFraming, keepAlive, expectContinue } = section
-  return { kind: 'head', method, target, version, headers, headLength: next + length, bodyFraming, keepAlive, expectContinue }
+  return {
+    kind: 'head',
+    method,
+    target,
+    version,
+    headers,
+    headLength: next + length,
+    bodyFraming,
+    keepAlive,
+    expectContinue,
+  }
 }

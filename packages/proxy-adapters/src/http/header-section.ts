@@ -43,7 +43,13 @@ export function parseHeaderSection(
 }
 
 /** Collects the offsets of all fields, counted from `start`. Returns where the body starts, `undefined` when the section is not complete. */
-function scanFields(bytes: Buffer, start: number, end: number, headerCount: number, offsets: number[]): number | Refusal | undefined {
+function scanFields(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  headerCount: number,
+  offsets: number[],
+): number | Refusal | undefined {
   let at = start
   for (let count = 0; at < end; count++) {
     if (bytes[at] === CR) {

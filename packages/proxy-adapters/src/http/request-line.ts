@@ -35,7 +35,8 @@ export function parseRequestLine(bytes: Buffer, start: number, end: number): Req
   while (at < end && TARGET[bytes[at] as number] === 1) at++
   const targetEnd = at
   if (at === end) return undefined
-  if (targetEnd === targetStart || bytes[at] !== SPACE) return refuse(400, 'the request target is not visible ASCII followed by one space')
+  if (targetEnd === targetStart || bytes[at] !== SPACE)
+    return refuse(400, 'the request target is not visible ASCII followed by one space')
   at++
   const lineEnd = at + VERSION_LENGTH
   while (at < end && at < lineEnd && TARGET[bytes[at] as number] === 1) at++
@@ -52,7 +53,9 @@ function read(text: string, methodEnd: number, targetEnd: number, next: number):
   const protocol = text.slice(targetEnd + 1)
   if (protocol !== 'HTTP/1.1' && protocol !== 'HTTP/1.0') {
     const known = /^HTTP\/[0-9]\.[0-9]$/.test(protocol)
-    return known ? refuse(505, 'only HTTP/1.0 and HTTP/1.1 are spoken here') : refuse(400, 'the protocol version is malformed')
+    return known
+      ? refuse(505, 'only HTTP/1.0 and HTTP/1.1 are spoken here')
+      : refuse(400, 'the protocol version is malformed')
   }
   if (!isRequestTarget(method, target)) return refuse(400, 'the request target has no form that the method allows')
   return { kind: 'request-line', method, target, version: protocol === 'HTTP/1.1' ? '1.1' : '1.0', next }

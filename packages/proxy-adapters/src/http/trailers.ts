@@ -54,7 +54,10 @@ export class TrailerScanner {
   }
 
   #takeName(byte: number): void {
-    if (TOKEN[byte] !== 1) return this.#refuse()
+    if (TOKEN[byte] !== 1) {
+      this.#refuse()
+      return
+    }
     this.#state = 'name'
     this.#name += String.fromCharCode(byte)
   }
