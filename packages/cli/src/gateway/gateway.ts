@@ -5,7 +5,6 @@ import {
   type HandoffOutcome,
   type HelloMessage,
   type Redirector,
-  
   type ServerSelector,
   XoffloadError,
 } from '@xoffload/core'
@@ -14,15 +13,15 @@ import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { TCPSocketListener } from 'bun'
 import type { GatewayConfig } from '../config/index.ts'
 import { type ControlChannel, ControlConnector, type ControlMessage, readCredentials } from '../control/index.ts'
-import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
+import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
-import { runAll } from '../runtime/run-all.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
+import { runAll } from '../runtime/run-all.ts'
 import { ClientConnection } from './client-connection.ts'
-import { FlowTable, type FlowEntry } from './flow-table.ts'
+import { type FlowEntry, FlowTable } from './flow-table.ts'
 import { createSelector } from './selector.ts'
 import { type Candidate, Server } from './server.ts'
 
@@ -65,8 +64,7 @@ export class Gateway {
     this.#config = config
     this.#log = options.log ?? jsonLog(config.log)
     this.#selector = selector
-    this.#redirector =
-      options.redirector ?? new TcRedirector({ device: config.device, capacity: config.limits.flows })
+    this.#redirector = options.redirector ?? new TcRedirector({ device: config.device, capacity: config.limits.flows })
     this.#servers = config.servers.map(({ name, proxy }) => new Server(name, proxy))
     this.#targets = this.#servers.map((server) => server.asTarget())
     this.#relays = this.#servers.map((server) => server.asRelay())
@@ -76,7 +74,8 @@ export class Gateway {
       epoch: this.#epoch,
       maximumHandoffs: config.limits.handoffs,
       limits: { accept: config.limits.acceptTimeout, commit: config.limits.commitTimeout, grace: config.limits.grace },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
+      onError: (error, { flow, step }) =>
+        this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
     })
   }
 
@@ -119,7 +118,8 @@ export class Gateway {
         this.#origin.channelLost(channel)
         this.#log('info', { event: 'server-down', server: channel.host, reason: reason.message })
       },
-      onUnavailable: (peer, reason) => this.#log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
+      onUnavailable: (peer, reason) =>
+        this.#log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
     })
     for (const endpoint of this.#config.service) this.#listen(endpoint)
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL)
@@ -173,7 +173,12 @@ export class Gateway {
   }
 
   #requested(connection: ClientConnection, head: RequestHead): void {
-    const request = { method: head.method, target: head.target, header: (name: string) => head.headers.get(name), client: connection.client }
+    const request = {
+      method: head.method,
+      target: head.target,
+      header: (name: string) => head.headers.get(name),
+      client: connection.client,
+    }
     try {
       const server = this.#selector(request, this.#targets)?.server
       if (server === undefined) this.#relay(connection, this.#selector(request, this.#relays)?.server)
@@ -253,7 +258,14 @@ export class Gateway {
 
   #report({ flow, server }: FlowEntry, { result, failure, times }: HandoffOutcome): void {
     const level = result === 'handed-off' ? 'handoffs' : result === 'lost' ? 'errors' : 'info'
-    this.#log(level, { event: 'handoff', flow: `${flow}`, server: server.name, outcome: result, ...(failure && { failure }), steps: times })
+    this.#log(level, {
+      event: 'handoff',
+      flow: `${flow}`,
+      server: server.name,
+      outcome: result,
+      ...(failure && { failure }),
+      steps: times,
+    })
   }
 
   #sweep(): void {

@@ -1,5 +1,13 @@
 import { pathToFileURL } from 'node:url'
-import { consistentHash, custom, leastConnections, roundRobin, type SelectFunction, type ServerSelector, XoffloadError } from '@xoffload/core'
+import {
+  consistentHash,
+  custom,
+  leastConnections,
+  roundRobin,
+  type SelectFunction,
+  type ServerSelector,
+  XoffloadError,
+} from '@xoffload/core'
 import type { GatewayConfig } from '../config/index.ts'
 import { errorText } from '../runtime/log.ts'
 
@@ -25,5 +33,8 @@ async function importSelect(path: string): Promise<SelectFunction> {
     throw new XoffloadError('SELECTION', `selection module ${path} cannot be imported: ${errorText(cause)}`, { cause })
   }
   if (typeof select === 'function') return select as SelectFunction
-  throw new XoffloadError('SELECTION', `selection module ${path} must export default a function (request, servers) => server`)
+  throw new XoffloadError(
+    'SELECTION',
+    `selection module ${path} must export default a function (request, servers) => server`,
+  )
 }

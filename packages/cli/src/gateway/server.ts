@@ -28,7 +28,9 @@ export class Server {
   }
 
   /** The control channel to it and where its packets go, undefined before it has connected once. */
-  get destination(): { readonly channel: ControlChannel; readonly steer: SteerTarget; readonly maximumHandoffs: number } | undefined {
+  get destination():
+    | { readonly channel: ControlChannel; readonly steer: SteerTarget; readonly maximumHandoffs: number }
+    | undefined {
     if (this.#channel === undefined || this.#steer === undefined || this.#hello === undefined) return undefined
     return { channel: this.#channel, steer: this.#steer, maximumHandoffs: this.#hello.maximumHandoffs }
   }

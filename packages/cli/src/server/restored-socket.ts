@@ -18,7 +18,8 @@ export class RestoredSocket implements RestoredConnection {
    * what the taker throws, and an error when the descriptor was given away or closed before.
    */
   give<T>(taker: (fd: number) => T): T {
-    if (this.#fd === undefined) throw new XoffloadError('CONNECTION_TAKEN', `the connection ${this.flow} was taken or closed before`)
+    if (this.#fd === undefined)
+      throw new XoffloadError('CONNECTION_TAKEN', `the connection ${this.flow} was taken or closed before`)
     const result = taker(this.#fd)
     this.#fd = undefined
     return result

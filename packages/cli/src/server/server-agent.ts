@@ -1,21 +1,15 @@
-import {
-  type Application,
-  type Arrival,
-  FlowKey,
-  HandoffTarget,
-  type Redirector,
-} from '@xoffload/core'
+import { type Application, type Arrival, type FlowKey, HandoffTarget, type Redirector } from '@xoffload/core'
 import { HttpServer } from '@xoffload/proxy-adapters/bun'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { ServerConfig } from '../config/index.ts'
 import { type ControlChannel, type ControlCredentials, ControlListener, readCredentials } from '../control/index.ts'
-import { systemClock } from '../runtime/clock.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
+import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
-import { runAll } from '../runtime/run-all.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
+import { runAll } from '../runtime/run-all.ts'
 import { type FetchHandler, loadApplication } from './application.ts'
 import { FlowWatch } from './flow-watch.ts'
 import { RecentEnds } from './recent-ends.ts'
@@ -102,7 +96,8 @@ export class ServerAgent {
       authorise: (flow) => this.#serves(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
+      onError: (error, { flow, step }) =>
+        this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
     })
     this.#target = target
     this.#listen(target, credentials)
@@ -121,7 +116,8 @@ export class ServerAgent {
         for (const arrival of this.#ends.of(channel.host)) this.#sendEnd(channel, arrival)
       },
       onMessage: (channel, message) => void target.receive(channel, message),
-      onDown: (channel, reason) => this.#log('info', { event: 'gateway-down', gateway: channel.host, reason: reason.message }),
+      onDown: (channel, reason) =>
+        this.#log('info', { event: 'gateway-down', gateway: channel.host, reason: reason.message }),
       onRefused: (remote, reason) => this.#log('info', { event: 'control-refused', remote, reason: reason.message }),
     })
   }
@@ -132,7 +128,7 @@ export class ServerAgent {
     this.#http = http
     if (listen !== undefined) await http.listen({ hostname: listen.address, port: listen.port })
     return {
-      adopt: (connection) => 
+      adopt: (connection) =>
         connection.give((fd) => http.adopt(fd, { unsent: connection.unsent, client: connection.flow.client })),
     }
   }

@@ -195,17 +195,15 @@ export class OriginRun {
   ): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
     try {
-      this.#context.redirector
-        .put(rule, { signal: this.#controller.signal })
-        .then(() => {
-          try {
-            check?.()
-          } catch (error) {
-            onFailure(error)
-            return
-          }
-          this.dispatch({ type: done })
-        }, onFailure)
+      this.#context.redirector.put(rule, { signal: this.#controller.signal }).then(() => {
+        try {
+          check?.()
+        } catch (error) {
+          onFailure(error)
+          return
+        }
+        this.dispatch({ type: done })
+      }, onFailure)
     } catch (error) {
       onFailure(error)
     }

@@ -53,7 +53,11 @@ export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = 
  * Throws {@link UnsettledConnectionError} when the frozen socket has changed since its snapshot was taken with these `putBack` bytes: a
  * packet that had passed the lock before it was there has arrived late. Throws {@link LinuxError}.
  */
-export function verifySnapshot(fd: number, { receive, send }: TcpSnapshot, { putBack = empty }: SnapshotOptions = {}): void {
+export function verifySnapshot(
+  fd: number,
+  { receive, send }: TcpSnapshot,
+  { putBack = empty }: SnapshotOptions = {},
+): void {
   const unread = receive.queue.length - putBack.length
   const unacknowledged = send.sent.length + send.unsent.length
   if (unreadBytes(fd) !== unread || unacknowledgedBytes(fd) !== unacknowledged) throw new UnsettledConnectionError(1)
