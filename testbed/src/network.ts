@@ -76,6 +76,8 @@ function hostCommands(host: HostAddresses, service: ServiceAddress | undefined):
  */
 const sysctlCommands: readonly string[] = Object.entries({
   'ipv4/ip_forward': 0,
+  // The kernel's default, cubic, cannot be chosen in a namespace when the machine's list of allowed ones does not have it; reno can.
+  'ipv4/tcp_congestion_control': 'reno',
   ...Object.fromEntries(
     ['all', 'default', hostDevice].flatMap((device) => [
       [`ipv4/conf/${device}/rp_filter`, 0],

@@ -56,7 +56,8 @@ export async function measure(
   const runs = sizes.length * rounds * cases.length
   let run = 0
   let last: WrkResult | undefined
-  for (const each of cases) await load(installation, each, sizes[1], { ...options, seconds: 1 })
+  // Programs that were just started compile themselves while they run.
+  for (const size of sizes) for (const each of cases) await load(installation, each, size, { ...options, seconds: 1 })
   for (const size of sizes) {
     for (let round = 0; round < rounds; round += 1) {
       for (const each of rotated(cases, round)) {
@@ -80,7 +81,7 @@ async function load({ client }: Installation, each: Case, size: number, options:
     duration: options.seconds,
     connections: options.connections,
     // wrk and the servers share the machine's cores: half of them for each.
-    threads: Math.min(options.connections, Math.max(1, Math.floor(availableParallelism() / 2))),
+    threads: Math.min(options.connections, availableParallelism()),
   })
   if (each.gateway === undefined || before === undefined) return result
   return { ...result, gatewayCpuSeconds: each.gateway.cpuSeconds() - before }
