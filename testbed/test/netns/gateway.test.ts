@@ -1,6 +1,5 @@
 /** What users and their clients do wrong, at a real gateway with real servers: a clear answer each, and nothing is left of it. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
 import { parseHandoff } from '../../src/deployment/handoff-log.ts'
@@ -10,6 +9,7 @@ import type { Host } from '../../src/host.ts'
 import type { HostProcess } from '../../src/host-process.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { Testbed } from '../../src/testbed.ts'
+import { editConfiguration } from '../configuration-file.ts'
 
 const rawClient = join(import.meta.dir, '../../src/deployment/raw-client.ts')
 const TIMEOUT = 30_000
@@ -30,18 +30,14 @@ beforeAll(async () => {
   configuration = await Configuration.create(testbed.host('gateway'), hosts, testbed.service)
   servers = await Promise.all(hosts.map((host) => startServer(host, configuration)))
   const file = await configuration.gatewayFile()
-  edit(file, (config) => Object.assign(config, { limits: { headTimeout: 500, acceptTimeout: 500, headBytes: 4096 } }))
+  editConfiguration(file, (config) =>
+    Object.assign(config, { limits: { headTimeout: 500, acceptTimeout: 500, headBytes: 4096 } }),
+  )
   gateway = await startGateway(testbed.host('gateway'), hosts, configuration, file)
   await makeBodies(hosts)
 }, TIMEOUT)
 
 afterAll(() => testbed?.close())
-
-function edit(file: string, change: (config: Record<string, unknown>) => void): void {
-  const config = JSON.parse(readFileSync(file, 'utf8'))
-  change(config)
-  writeFileSync(file, JSON.stringify(config))
-}
 
 /** Runs `use` and expects that files, rules and map entries are as many as before, once everything had the time to end. */
 async function leavesNothing<T>(use: () => Promise<T>): Promise<T> {
@@ -203,7 +199,7 @@ test(
     await servers[0]?.stop()
     await lost
     const file = await configuration.serverFile(host)
-    edit(file, (config) => {
+    editConfiguration(file, (config) => {
       config.services = [{ address: service.ipv6, port: ports.service }]
     })
     const connected = nextLine(/"server-up".*"server1"/)
@@ -258,7 +254,7 @@ test.each([
   '%s stops the gateway with one sentence',
   async (_name, change, expected) => {
     const file = await configuration.gatewayFile()
-    edit(file, (config) => Object.assign(config, change))
+    editConfiguration(file, (config) => Object.assign(config, change))
     const { exitCode, stderr } = await testbed
       .host('gateway')
       .run([process.execPath, command, 'gateway', '-c', file], { allowFailure: true })

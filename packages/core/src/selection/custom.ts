@@ -1,4 +1,5 @@
 import { XoffloadError } from '../errors.ts'
+import { errorText } from '../handoff/error-text.ts'
 import type { SelectionRequest, ServerSelector, ServerState } from './server-selector.ts'
 
 /** A user's choice: one of the servers it is given, or its name; undefined for none. */
@@ -32,6 +33,6 @@ function call(
   try {
     return select(request, servers)
   } catch (cause) {
-    throw new XoffloadError('SELECTION', 'the select function threw an error', { cause })
+    throw new XoffloadError('SELECTION', `the select function threw an error: ${errorText(cause)}`, { cause })
   }
 }
