@@ -15,7 +15,7 @@ export const usage = `npm run demo -- [OPTIONS]
 A client host, a gateway and four servers, each a network namespace of this machine: shows a response that came through a
 handoff, and then compares xoffload with nginx as a proxy in front of the same servers, and with one server directly.
 
-  --seconds N      length of each run of wrk, 1 to 60 (default 4; there are 27 runs)
+  --seconds N      length of each run of wrk, 1 to 60 (default 5; there are 27 runs)
   --connections N  connections that wrk keeps open, 1 to 5000 (default 32)
   --json           figures as lines of JSON on standard output
   --help           this text`
@@ -26,7 +26,7 @@ export function parseOptions(args: readonly string[]): DemoOptions | undefined {
   if (values.help === true) return undefined
   return {
     json: values.json ?? false,
-    seconds: wholeNumber('seconds', values.seconds ?? '4', 60),
+    seconds: wholeNumber('seconds', values.seconds ?? '5', 60),
     connections: wholeNumber('connections', values.connections ?? '32', 5000),
   }
 }
