@@ -66,7 +66,7 @@ function open(): void {
         `connection ${index} (${JSON.stringify(plan)}), ${reader.position} received, ${writer?.position} sent: ${failure}`,
       )
     if (opened < Number(total)) open()
-    else if (finished === Number(total)) report()
+    else if (finished === Number(total)) void report()
   }
   const watch = () => {
     if (performance.now() - progressAt > GIVE_UP) finish('no progress')
@@ -110,11 +110,19 @@ function open(): void {
   }).catch((error) => finish(String(error)))
 }
 
-function report(): void {
+async function report(): Promise<void> {
   stalls.sort((a, b) => a - b)
   const seconds = (performance.now() - startedAt) / 1000
-  const result: RampReport = { completed: stalls.length, failures: failures.slice(0, 20), stalls, bytes, seconds }
-  console.log(JSON.stringify(result))
+  const rounded = stalls.map((stall) => Math.round(stall * 10) / 10)
+  const result: RampReport = {
+    completed: stalls.length,
+    failures: failures.slice(0, 20),
+    stalls: rounded,
+    bytes,
+    seconds,
+  }
+  // Longer than a pipe holds: it must be out before the exit.
+  await Bun.write(Bun.stdout, `${JSON.stringify(result)}\n`)
   process.exit(failures.length === 0 ? 0 : 1)
 }
 

@@ -24,6 +24,8 @@ import { requestedDelay, requestedSabotage, SabotagedRules, sabotagedOrigin } fr
 
 /** How long a rule catches late packets, in milliseconds. */
 const LINGER = 1000
+/** When a socket that was not frozen says something, in milliseconds. */
+const SAID_AFTER = 300
 
 /** What the origin saw of a whole run. */
 export interface OriginReport {
@@ -144,6 +146,8 @@ class RampOriginConnection {
       if (send.sent.length > 0) queues.sent++
       if (send.unsent.length > 0) queues.unsent++
       trace('frozen', flow)
+      // What a socket that was not frozen would do, at a time when nothing else is said.
+      if (sabotage === 'no-freeze') setTimeout(() => this.#socket.write('heard'), SAID_AFTER)
     })
     this.#report(await origin.handOff(counted, destination, encodeProgress(ramp.progress)), connection)
   }
@@ -176,8 +180,14 @@ for (const { address, port } of config.service) {
 console.log(JSON.stringify({ event: 'ready' }))
 await new Promise((resolve) => process.once('SIGTERM', resolve))
 times.sort((a, b) => a - b)
-const report: OriginReport = { handedOff: times.length, failures: failures.slice(0, 20), queues, times }
-console.log(JSON.stringify(report))
+const report: OriginReport = {
+  handedOff: times.length,
+  failures: failures.slice(0, 20),
+  queues,
+  times: times.map(Math.round),
+}
+// Longer than a pipe holds: it must be out before the exit.
+await Bun.write(Bun.stdout, `${JSON.stringify(report)}\n`)
 await origin.close()
 await redirector.close()
 process.exit()
