@@ -5,7 +5,7 @@
  *
  * Prints `{"event":"ready"}` when every server is connected, and at SIGTERM one line with what it saw.
  */
-import { type FlowKey, HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
+import { type EndedMessage, type FlowKey, HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
 import { flowOf, Rtnetlink } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket } from 'bun'
@@ -68,20 +68,36 @@ await new Promise<void>((resolve) => {
       if (destinations.length === config.servers.length) resolve()
     },
     onMessage(channel, message) {
-      if (message.type === 'ended') ended(channel, message.flow)
+      if (message.type === 'ended') ended(channel, message)
       else origin.receive(channel, message)
     },
     onDown: (channel, reason) => failures.push(`${channel.host}: ${reason.message}`),
   })
 })
 
+/** Which handoff a flow's rule is of: a client may use its port again while the rule of its earlier connection lingers. */
+const current = new Map<string, { handoff?: number; earlyEnd?: () => void }>()
+
 /** The rule stays for a while, for late packets. */
-function ended(channel: ControlChannel, flow: FlowKey): void {
+function ended(channel: ControlChannel, message: EndedMessage): void {
+  const { flow, handoff } = message
+  const entry = current.get(flow.id)
+  if (entry === undefined) return
+  if (entry.handoff === undefined) {
+    // Told in one breath with the outcome: the handoff's number is known in a moment.
+    entry.earlyEnd = () => ended(channel, message)
+    return
+  }
+  if (entry.handoff !== handoff) return
   const target = destinations.find((destination) => destination.channel === channel)?.steer
   if (target === undefined) return
   origin.ended(flow)
   void redirector.put({ action: 'steer', flow, target, ended: true })
-  setTimeout(() => void redirector.remove(flow), LINGER)
+  setTimeout(() => {
+    if (current.get(flow.id) !== entry) return
+    current.delete(flow.id)
+    void redirector.remove(flow)
+  }, LINGER)
 }
 
 /** A line for who compares with what passes on the wire. */
@@ -149,7 +165,12 @@ class RampOriginConnection {
       // What a socket that was not frozen would do, at a time when nothing else is said.
       if (sabotage === 'no-freeze') setTimeout(() => this.#socket.write('heard'), SAID_AFTER)
     })
-    this.#report(await origin.handOff(counted, destination, encodeProgress(ramp.progress)), connection)
+    const entry: { handoff?: number; earlyEnd?: () => void } = {}
+    current.set(connection.flow.id, entry)
+    const outcome = await origin.handOff(counted, destination, encodeProgress(ramp.progress))
+    entry.handoff = outcome.handoff
+    entry.earlyEnd?.()
+    this.#report(outcome, connection)
   }
 
   #report(outcome: HandoffOutcome, { flow }: SocketOrigin): void {

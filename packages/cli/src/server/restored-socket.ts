@@ -1,16 +1,19 @@
 import { type FlowKey, type RestoredConnection, type Restorer, type TcpSnapshot, XoffloadError } from '@xoffload/core'
-import { acknowledge, closeSilently, resetAndClose, restore } from '@xoffload/linux'
+import { acknowledge, closeSilently, resetAndClose, restore, socketCookie } from '@xoffload/linux'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
 export class RestoredSocket implements RestoredConnection {
   readonly flow: FlowKey
   readonly unsent: Uint8Array
+  /** The kernel's name for the socket. */
+  readonly cookie: bigint
   #fd: number | undefined
 
   constructor(flow: FlowKey, fd: number, unsent: Uint8Array) {
     this.flow = flow
     this.#fd = fd
     this.unsent = unsent
+    this.cookie = socketCookie(fd)
   }
 
   /**

@@ -88,7 +88,7 @@ export class ServerAgent {
       application: {
         adopt: (connection, data, arrival) => {
           // Watched before the application can close it.
-          watch.add(arrival)
+          watch.add(connection.cookie, arrival)
           return application.adopt(connection, data, arrival)
         },
       },

@@ -4,7 +4,7 @@ import { check, lastErrno, libc } from '../ffi/libc.ts'
 import { AF_NETLINK, MSG_DONTWAIT, SO_RCVBUFFORCE, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../socket/constants.ts'
 import { setOption } from '../socket/options.ts'
 import { closeFd } from '../socket/socket.ts'
-import { decodeDiagnosticFlow, diagnosticMessages, NETLINK_SOCK_DIAG } from './message.ts'
+import { decodeDiagnosticCookie, decodeDiagnosticFlow, diagnosticMessages, NETLINK_SOCK_DIAG } from './message.ts'
 
 // enum sknetlink_groups (include/uapi/linux/sock_diag.h), as bits of nl_groups.
 const SKNLGRP_INET_TCP_DESTROY = 1 << 0
@@ -18,6 +18,8 @@ const MAXIMUM_DATAGRAMS_PER_POLL = 16_384
 
 /** What a poll of a {@link TcpDestroyListener} found. */
 export interface DestroyedFlows {
+  /** The cookies of all destroyed sockets, also of those without a remote end ({@link socketCookie}). */
+  readonly cookies: bigint[]
   /** The flows whose sockets were destroyed: the client is the remote end, the service the local one. */
   readonly flows: FlowKey[]
   /**
@@ -66,6 +68,7 @@ export class TcpDestroyListener {
   /** Takes what has happened since the last time, without waiting; when that is very much, a part of it. Throws {@link LinuxError}. */
   poll(): DestroyedFlows {
     const flows: FlowKey[] = []
+    const cookies: bigint[] = []
     let disconnected = 0
     let overflow = false
     for (let count = 0; count < MAXIMUM_DATAGRAMS_PER_POLL; count++) {
@@ -79,11 +82,12 @@ export class TcpDestroyListener {
       }
       for (const message of diagnosticMessages(this.#buffer.subarray(0, length))) {
         const flow = decodeDiagnosticFlow(message)
+        cookies.push(decodeDiagnosticCookie(message))
         if (flow === undefined) disconnected++
         else flows.push(flow)
       }
     }
-    return { flows, disconnected, overflow }
+    return { flows, cookies, disconnected, overflow }
   }
 
   close(): void {

@@ -35,8 +35,14 @@ const LOCAL_PORT = 4
 const REMOTE_PORT = 6
 const LOCAL_ADDRESS = 8
 const REMOTE_ADDRESS = 24
+const COOKIE = 44
 
 const key = new Uint8Array(FlowKey.byteLength)
+
+/** The cookie of the socket that a `struct inet_diag_msg` is about: the number that SO_COOKIE gives. The message must have its length. */
+export function decodeDiagnosticCookie(message: Uint8Array): bigint {
+  return viewOf(message).getBigUint64(COOKIE, true)
+}
 
 /**
  * The flow of a `struct inet_diag_msg`: the client is the remote end, the service the local one. `undefined` when it has no remote

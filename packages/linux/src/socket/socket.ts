@@ -9,10 +9,11 @@ import {
   SIOCINQ,
   SIOCOUTQ,
   SIOCOUTQNSD,
+  SO_COOKIE,
   SO_LINGER,
   SOL_SOCKET,
 } from './constants.ts'
-import { ioctlNumber, setOption, setOptionBytes } from './options.ts'
+import { getOptionBytes, ioctlNumber, setOption, setOptionBytes } from './options.ts'
 import { decodeFlow, SOCKADDR_LENGTH } from './sockaddr.ts'
 
 /** struct linger { l_onoff = 1, l_linger = 0 }. */
@@ -21,6 +22,7 @@ const LINGER_ZERO = new Uint32Array([1, 0])
 const peer = new Uint8Array(SOCKADDR_LENGTH)
 const local = new Uint8Array(SOCKADDR_LENGTH)
 const length = new Uint32Array(1)
+const cookie = new Uint8Array(8)
 
 /**
  * The flow of an accepted TCP socket: its peer is the client, its own address the service. Works for IPv4, IPv6 and IPv4 on a
@@ -46,6 +48,15 @@ export function resetAndClose(fd: number): void {
   } finally {
     closeFd(fd)
   }
+}
+
+/**
+ * A number that no other socket has as long as the machine runs (socket(7), SO_COOKIE): the kernel names it when it announces the
+ * socket's destruction. Throws {@link LinuxError}.
+ */
+export function socketCookie(fd: number): bigint {
+  getOptionBytes(fd, SOL_SOCKET, SO_COOKIE, cookie, 'getsockopt(SO_COOKIE)')
+  return new DataView(cookie.buffer).getBigUint64(0, true)
 }
 
 /** Turns Nagle's algorithm off (tcp(7), TCP_NODELAY) or on again. Throws {@link LinuxError}. */

@@ -6,6 +6,7 @@ import {
   flowOf,
   freeze,
   restore,
+  socketCookie,
   TcpDestroyListener,
   takeSnapshot,
   tcpFlows,
@@ -70,8 +71,9 @@ test.each(addresses)(
     const flow = flowOf(service)
     freeze(service)
     const snapshot = takeSnapshot(service)
+    const cookie = socketCookie(service)
     closeSilently(service)
-    expect(await nextEvents()).toEqual({ flows: [], disconnected: 1, overflow: false })
+    expect(await nextEvents()).toEqual({ flows: [], cookies: [cookie], disconnected: 1, overflow: false })
     expect(texts(host.run(tcpFlows))).not.toContain(flow.toString())
 
     const { fd } = host.run(() => restore(snapshot))
@@ -93,8 +95,9 @@ test('a reset by SO_LINGER is reported without its flow', async () => {
   const { client, service, listener } = host.run(() => connectedPair())
   const flow = flowOf(service)
   setOptionBytes(service, SOL_SOCKET, SO_LINGER, new Uint32Array([1, 0]), 'setsockopt(SO_LINGER)')
+  const cookie = socketCookie(service)
   closeFd(service)
-  expect(await nextEvents()).toEqual({ flows: [], disconnected: 1, overflow: false })
+  expect(await nextEvents()).toEqual({ flows: [], cookies: [cookie], disconnected: 1, overflow: false })
   expect(texts(host.run(tcpFlows))).not.toContain(flow.toString())
   closeFd(client)
   closeFd(listener)
@@ -152,7 +155,7 @@ test('lost events are told, and the dump says what lives', async () => {
     return count === 2 * ended.length
   })
   expect(small.poll().overflow).toBe(true)
-  expect(small.poll()).toEqual({ flows: [], disconnected: 0, overflow: false })
+  expect(small.poll()).toEqual({ flows: [], cookies: [], disconnected: 0, overflow: false })
   expect(texts(host.run(tcpFlows)).sort()).toEqual([flowOf(kept.service), flowOf(kept.client)].map(String).sort())
   small.close()
   for (const fd of [kept.client, kept.service, listener]) closeFd(fd)
