@@ -4,6 +4,7 @@ import type { AbortMessage, Message } from '../protocol/messages.ts'
 import { type OriginContext, OriginRun } from './origin-run.ts'
 import { DEFAULT_ORIGIN_LIMITS, type HandoffFailureReason, type OriginLimits } from './origin-state.ts'
 import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
+import { removeOrphan } from './remove-orphan.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
 export interface HandoffOriginOptions {
@@ -188,11 +189,6 @@ export class HandoffOrigin {
   #orphaned(flow: FlowKey): void {
     // A newer handoff of the same flow has put its own rule since, and will remove it.
     if (this.#flows.has(flow.id)) return
-    const report = (error: unknown): void => this.#context.onError(error, { flow, step: 'unlock' })
-    try {
-      this.#context.redirector.remove(flow).catch(report)
-    } catch (error) {
-      report(error)
-    }
+    removeOrphan(this.#context.redirector, flow, this.#context.onError)
   }
 }

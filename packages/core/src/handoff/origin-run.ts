@@ -16,7 +16,8 @@ import type {
   OriginTimer,
 } from './origin-state.ts'
 import type { HandOffOptions, HandoffDestination, HandoffOutcome, StepTimes } from './outcome.ts'
-import type { TimerWheel, WheelTimer } from './timer-wheel.ts'
+import { RunTimers } from './run-timers.ts'
+import type { TimerWheel } from './timer-wheel.ts'
 
 /** What all handoffs of one origin share. */
 export interface OriginContext {
@@ -58,7 +59,7 @@ export class OriginRun {
   readonly #started: number
   #application: Uint8Array | undefined
   #snapshot: TcpSnapshot | undefined
-  #timers: Partial<Record<OriginTimer, WheelTimer>> = {}
+  readonly #timers: RunTimers<OriginTimer>
   #first: OriginStep | undefined
   #state: OriginState
   #stepStarted: number
@@ -76,6 +77,7 @@ export class OriginRun {
     options: HandOffOptions,
   ) {
     this.#context = context
+    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.#options = options
     this.#application = application
     this.#steer = destination.steer
@@ -176,10 +178,10 @@ export class OriginRun {
         this.#last('reset', () => this.connection.reset())
         return
       case 'start-timer':
-        this.#startTimer(effect.timer, effect.milliseconds)
+        this.#timers.start(effect.timer, effect.milliseconds)
         return
       case 'cancel-timer':
-        this.#cancelTimer(effect.timer)
+        this.#timers.cancel(effect.timer)
         return
       case 'complete':
         this.#complete(effect.result, effect.failure)
@@ -279,21 +281,6 @@ export class OriginRun {
 
   #report(error: unknown, step: string): void {
     this.#context.onError(error, { flow: this.connection.flow, step })
-  }
-
-  #startTimer(timer: OriginTimer, milliseconds: number): void {
-    this.#cancelTimer(timer)
-    this.#timers[timer] = this.#context.wheel.start(milliseconds, () => {
-      delete this.#timers[timer]
-      this.dispatch({ type: 'timeout', timer })
-    })
-  }
-
-  #cancelTimer(timer: OriginTimer): void {
-    const running = this.#timers[timer]
-    if (!running) return
-    this.#context.wheel.cancel(running)
-    delete this.#timers[timer]
   }
 
   #complete(result: HandoffOutcome['result'], failure: HandoffFailure | undefined): void {

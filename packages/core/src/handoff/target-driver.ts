@@ -2,6 +2,7 @@ import type { FlowKey } from '../flow.ts'
 import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
 import type { Message, OfferMessage, OriginMessage } from '../protocol/messages.ts'
 import { FinishedHandoffs } from './finished-handoffs.ts'
+import { removeOrphan } from './remove-orphan.ts'
 import { refuseUnknown, targetStep } from './target.ts'
 import { sendAnswer, type TargetContext, TargetRun } from './target-run.ts'
 import { DEFAULT_TARGET_LIMITS, type Refusal, type TargetEffect, type TargetLimits } from './target-state.ts'
@@ -139,12 +140,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
 
   #orphaned(flow: FlowKey): void {
     if (this.#flows.has(flow.id)) return
-    const report = (error: unknown): void => this.#context.onError(error, { flow, step: 'unlock' })
-    try {
-      this.#context.redirector.remove(flow).catch(report)
-    } catch (error) {
-      report(error)
-    }
+    removeOrphan(this.#context.redirector, flow, this.#context.onError)
   }
 
   #answer(channel: Channel, effect: TargetEffect): void {

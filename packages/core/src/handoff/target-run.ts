@@ -4,6 +4,7 @@ import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Re
 import type { OfferMessage } from '../protocol/messages.ts'
 import type { TcpSnapshot } from '../snapshot.ts'
 import { errorText, wholeMicroseconds } from './error-text.ts'
+import { RunTimers } from './run-timers.ts'
 import { isLast, targetStart, targetStep } from './target.ts'
 import type {
   Refusal,
@@ -14,7 +15,7 @@ import type {
   TargetStep,
   TargetTimer,
 } from './target-state.ts'
-import type { TimerWheel, WheelTimer } from './timer-wheel.ts'
+import type { TimerWheel } from './timer-wheel.ts'
 
 /** What all handoffs to one target share. */
 export interface TargetContext<C extends RestoredConnection> {
@@ -47,7 +48,7 @@ export class TargetRun<C extends RestoredConnection> {
   #offer: OfferMessage | undefined
   #snapshot: TcpSnapshot | undefined
   #connection: C | undefined
-  #timers: Partial<Record<TargetTimer, WheelTimer>> = {}
+  readonly #timers: RunTimers<TargetTimer>
   #first: TargetStep | undefined
   #state: TargetState
   #events: TargetEvent[] = []
@@ -55,6 +56,7 @@ export class TargetRun<C extends RestoredConnection> {
 
   constructor(context: TargetContext<C>, key: string, channel: Channel, offer: OfferMessage) {
     this.#context = context
+    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.key = key
     this.channel = channel
     this.#offer = offer
@@ -134,10 +136,10 @@ export class TargetRun<C extends RestoredConnection> {
         this.#send(effect)
         return
       case 'start-timer':
-        this.#startTimer(effect.timer, effect.milliseconds)
+        this.#timers.start(effect.timer, effect.milliseconds)
         return
       case 'cancel-timer':
-        this.#cancelTimer(effect.timer)
+        this.#timers.cancel(effect.timer)
         return
     }
   }
@@ -233,21 +235,6 @@ export class TargetRun<C extends RestoredConnection> {
   #report(error: unknown, step: string): void {
     if (this.flow) this.#context.onError(error, { flow: this.flow, step })
     else this.#context.onError(error, { step })
-  }
-
-  #startTimer(timer: TargetTimer, milliseconds: number): void {
-    this.#cancelTimer(timer)
-    this.#timers[timer] = this.#context.wheel.start(milliseconds, () => {
-      delete this.#timers[timer]
-      this.dispatch({ type: 'timeout', timer })
-    })
-  }
-
-  #cancelTimer(timer: TargetTimer): void {
-    const running = this.#timers[timer]
-    if (!running) return
-    this.#context.wheel.cancel(running)
-    delete this.#timers[timer]
   }
 }
 
