@@ -72,6 +72,11 @@ export class FlowKey {
     return this.id === other.id
   }
 
+  /** In JSON a flow is its text. */
+  toJSON(): string {
+    return this.toString()
+  }
+
   /** `192.0.2.1:40000>198.51.100.1:80` or `[2001:db8::1]:40000>[2001:db8::2]:80`. */
   toString(): string {
     return `${formatEndpoint(this.client)}>${formatEndpoint(this.service)}`

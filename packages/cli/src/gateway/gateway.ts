@@ -74,8 +74,7 @@ export class Gateway {
       epoch: this.#epoch,
       maximumHandoffs: config.limits.handoffs,
       limits: { accept: config.limits.acceptTimeout, commit: config.limits.commitTimeout, grace: config.limits.grace },
-      onError: (error, { flow, step }) =>
-        this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
+      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }),
     })
   }
 
@@ -253,14 +252,14 @@ export class Gateway {
   }
 
   #run(operation: Promise<unknown>, flow: FlowKey, step: string): void {
-    operation.catch((error) => this.#log('errors', { event: 'error', flow: `${flow}`, step, error: errorText(error) }))
+    operation.catch((error) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }))
   }
 
   #report({ flow, server }: FlowEntry, { result, failure, times }: HandoffOutcome): void {
     const level = result === 'handed-off' ? 'handoffs' : result === 'lost' ? 'errors' : 'info'
     this.#log(level, {
       event: 'handoff',
-      flow: `${flow}`,
+      flow,
       server: server.name,
       outcome: result,
       ...(failure && { failure }),

@@ -96,8 +96,7 @@ export class ServerAgent {
       authorise: (flow) => this.#serves(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
-      onError: (error, { flow, step }) =>
-        this.#log('errors', { event: 'error', ...(flow && { flow: `${flow}` }), step, error: errorText(error) }),
+      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }),
     })
     this.#target = target
     this.#listen(target, credentials)
@@ -148,7 +147,7 @@ export class ServerAgent {
       channel.send({ type: 'ended', flow, handoff, epoch })
     } catch (error) {
       // The channel is full or just broke. The end is sent again when it is back.
-      this.#log('errors', { event: 'error', flow: `${flow}`, step: 'tell the end', error: errorText(error) })
+      this.#log('errors', { event: 'error', flow, step: 'tell the end', error: errorText(error) })
     }
   }
 
