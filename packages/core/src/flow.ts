@@ -95,7 +95,8 @@ function isMapped(bytes: Uint8Array, offset: number): boolean {
 
 function writeAddress(bytes: Uint8Array, offset: number, text: string): 4 | 6 {
   if (!ipaddr.isValid(text) || text.includes('%')) throw new CodecError(`"${text}" is no IP address`)
-  const address = ipaddr.process(text)
+  // ipaddr.js takes an IPv4-compatible IPv6 address (RFC 4291 section 2.5.5.1), `::192.0.2.1`, for an IPv4-mapped one.
+  const address = ipaddr.process(text.replace(/^::(?=[0-9.]+$)/, '0::'))
   if (address.kind() === 'ipv4') {
     bytes[offset + 10] = 0xff
     bytes[offset + 11] = 0xff

@@ -1,6 +1,6 @@
 import type { FlowKey } from './flow.ts'
-import type { OutgoingMessage } from './protocol/messages.ts'
-import type { Redirector } from './redirector.ts'
+import type { HandoffReference, OutgoingMessage } from './protocol/messages.ts'
+import type { Redirector, SteerTarget } from './redirector.ts'
 import type { TcpSnapshot } from './snapshot.ts'
 
 /** The two operations of a {@link Redirector} that a handoff needs. */
@@ -14,7 +14,7 @@ export interface OriginConnection {
   readonly flow: FlowKey
   /** From now on the socket says nothing (TCP_REPAIR on) and the application does not read or write. */
   freeze(): void
-  /** The state of the frozen connection. Throws when it is not ESTABLISHED any more. */
+  /** The state of the frozen connection. Throws when it is neither ESTABLISHED nor CLOSE_WAIT any more. */
   snapshot(): TcpSnapshot
   /**
    * Throws when the frozen socket is not in the state of its snapshot any more: a packet that had passed the lock before it was there
@@ -27,6 +27,17 @@ export interface OriginConnection {
   release(): void
   /** Closes the socket, frozen or not, and tells the client with an RST. The last call. */
   reset(): void
+}
+
+/** A connection at a server, as the gateway sees it. The server has yielded it: it waits at a request boundary. */
+export interface YieldedConnection {
+  readonly flow: FlowKey
+  /** The control channel to the server. */
+  readonly channel: Channel
+  /** The handoff that brought the connection to the server. */
+  readonly connection: HandoffReference
+  /** How the gateway's redirector reaches the server. */
+  readonly steer: SteerTarget
 }
 
 /** A connection at the target, restored and silent, that no application has yet. The calls that close do so even when they throw. */
@@ -64,6 +75,11 @@ export interface Application<C extends RestoredConnection = RestoredConnection> 
    * origin's application sent along. A failure makes the caller reset the connection.
    */
   adopt(connection: C, application: Uint8Array, arrival: Arrival): void | Promise<void>
+  /**
+   * The coordinator has given an adopted connection up: its client's packets do not come here any more, and it was told so by an RST.
+   * The connection is to be closed.
+   */
+  revoke?(arrival: Omit<Arrival, 'flow'>): void
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { FlowKey } from './flow.ts'
 import type { MacAddress } from './mac.ts'
+import type { HandoffReference } from './protocol/messages.ts'
 
 /** How a redirector moves a packet to its target. `l2` rewrites the MAC addresses only. */
 export type SteerMode = 'l2'
@@ -42,10 +43,12 @@ export interface HoldRule {
   readonly action: 'hold'
   readonly flow: FlowKey
   /**
-   * What this host says is discarded instead of stored: its socket is frozen and its state was taken, so that whatever a timer makes
-   * it say is stale. Default false. What was stored before stays stored.
+   * What this host says is discarded instead of stored: its socket is frozen and its state was taken, so that whatever a timer
+   * makes it say is stale. Default false. What was stored before stays stored.
    */
   readonly silent?: boolean
+  /** The handoff that the rule belongs to. A process that adopts the rule after a crash finds it again with {@link Redirector.list}. */
+  readonly handoff?: HandoffReference
 }
 
 /** Send the client's packets to the target. What this host's stack says on the flow is discarded: the socket here is frozen. */
@@ -58,6 +61,15 @@ export interface SteerRule {
    * again) deletes the rule and goes to this host's stack. Default false: a SYN is steered like any other packet.
    */
   readonly ended?: boolean
+  /**
+   * The target is the gateway that steers the flow here, and gets back what arrives after the connection has left. Should it steer
+   * the flow here again meanwhile, the two would pass each packet to and fro without end: so what arrives under this rule has its
+   * IP hop limit cut to a few, one is taken from it each time, and a packet with none left is discarded. What a hold has stored
+   * before goes back as it is. Default false: nothing above Ethernet is changed.
+   */
+  readonly returning?: boolean
+  /** The handoff that the rule belongs to. A process that adopts the rule after a crash finds it again with {@link Redirector.list}. */
+  readonly handoff?: HandoffReference
 }
 
 export type Rule = HoldRule | SteerRule
@@ -98,6 +110,16 @@ export interface Redirector {
   open(options?: OperationOptions): Promise<void>
   /** Gives the device back: removes all rules and everything that `open` made. Safe to call twice. */
   close(): Promise<void>
+  /**
+   * Gives the device up and leaves the rules in force for the next process: for a restart or an upgrade that cuts no connection.
+   * Nobody sees a packet under no rule, neither while no process has the device nor when the next one opens it. Safe to call twice,
+   * and after {@link close}.
+   *
+   * Flows that are held stay locked: what was stored for them is discarded, since it may neither reach this host's stack nor go out
+   * before a handoff's commit, and what arrives is discarded until the next process has opened the device. TCP sends it again, at
+   * the price of a retransmission timeout. So let handoffs come to their end first.
+   */
+  release(): Promise<void>
   /** Inserts or replaces the rule of `rule.flow`. Counters start again at zero. */
   put(rule: Rule, options?: OperationOptions): Promise<PutOutcome>
   /** Removes the flow's rule. False when there was none. */

@@ -35,7 +35,12 @@ export interface TcpSnapshot {
     readonly unsent: Uint8Array
   }
   /** The receive queue. `sequence` is that of the first byte of `queue`, bytes that were put back in front included. */
-  readonly receive: { readonly sequence: number; readonly queue: Uint8Array }
+  readonly receive: {
+    readonly sequence: number
+    readonly queue: Uint8Array
+    /** The client has sent its FIN, right behind `queue`: it says no more, and waits for the answer (CLOSE_WAIT). Default false. */
+    readonly fin?: boolean
+  }
 }
 
 /** The most that one queue of a snapshot may hold, in bytes. */

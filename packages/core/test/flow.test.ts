@@ -26,6 +26,13 @@ describe('flow key', () => {
     expect([six.family, `${six}`]).toEqual([6, '[2001:db8::1]:1>[2001:db8::2]:65535'])
   })
 
+  test('knows an IPv4-mapped address from an IPv4-compatible one', () => {
+    const of = (address: string) => FlowKey.of({ address, port: 1 }, { address, port: 2 })
+    expect(of('::ffff:192.0.2.1').client.address).toBe('192.0.2.1')
+    expect(of('::192.0.2.1').client.address).toBe('::c000:201')
+    expect(of('::1').client.address).toBe('::1')
+  })
+
   test('keeps flows apart that differ in one byte, and is not changed by its source', () => {
     const key = FlowKey.of({ address: '192.0.2.1', port: 2 }, { address: '192.0.2.2', port: 3 })
     const bytes = key.bytes.slice()

@@ -8,71 +8,55 @@ import {
   originStep,
 } from '../src/index.ts'
 import { explore } from './support/explore.ts'
-import { accept, after, begin, committed, messages, parameters, reference, successors } from './support/origin-world.ts'
+import { after, begin, messages, parameters, release, successors, type World } from './support/origin-world.ts'
 
 const worlds = explore([begin()], (world) => JSON.stringify(world), successors)
 
 const anyEvents: OriginEvent[] = [
-  ...(
-    ['locked', 'frozen', 'silenced', 'steered', 'thawed', 'unlocked', 'channel-lost', 'channel-up', 'ended'] as const
-  ).map((type) => ({ type })),
+  ...(['locked', 'frozen', 'snapshot-taken', 'silenced', 'forwarded', 'thawed', 'unlocked', 'superseded'] as const).map(
+    (type) => ({ type }),
+  ),
   ...(
     [
       'lock-failed',
       'freeze-failed',
       'snapshot-failed',
       'silence-failed',
-      'steer-failed',
+      'forward-failed',
       'thaw-failed',
       'unlock-failed',
       'send-failed',
+      'aborted',
     ] as const
   ).map((type) => ({ type, text: 'x' })),
-  ...(['aborted', 'client-gone'] as const).map((type) => ({ type, text: 'x' })),
-  { type: 'snapshot-taken', acknowledge: false },
   ...messages.map((message) => ({ type: 'message', message }) as const),
   ...Object.keys(DEFAULT_ORIGIN_LIMITS).map((timer) => ({ type: 'timeout', timer: timer as OriginTimer }) as const),
 ]
+
+/** What time alone makes of a world: redirector and gateway are silent for ever. */
+function timePasses(world: World): World {
+  const [next] = world.call ? successors(world) : []
+  if (next) return next
+  const [timer] = world.timers
+  if (!timer) throw new Error(`no time limit in phase ${world.state.phase}`)
+  return after(world, { type: 'timeout', timer }, { timers: world.timers.slice(1) })
+}
 
 describe('origin machine, in every world that can be reached', () => {
   test('there are many, and every phase and outcome is among them', () => {
     expect(worlds.length).toBeGreaterThan(300)
     const phases = new Set<string>(worlds.map((world) => world.state.phase))
-    expect([...phases].sort()).toEqual(
-      [
-        'committing',
-        'finished',
-        'freezing',
-        'grace',
-        'locking',
-        'offering',
-        'silencing',
-        'snapshotting',
-        'steering',
-        'thawing',
-        'unlocking',
-      ].sort(),
-    )
-    expect(new Set(worlds.map((world) => world.outcome))).toEqual(
-      new Set([undefined, 'handed-off', 'rolled-back', 'lost']),
-    )
+    const waiting = ['locking', 'silencing', 'offered', 'forwarding', 'grace', 'unlocking']
+    expect([...phases].sort()).toEqual([...waiting, 'freezing', 'snapshotting', 'thawing', 'finished'].sort())
+    expect(new Set(worlds.map((world) => world.outcome))).toEqual(new Set([undefined, 'given', 'kept', 'lost']))
   })
 
-  test('a phase that waits has a time limit, and time alone ends every handoff', () => {
-    for (const world of worlds) {
-      if (world.call || world.state.phase === 'finished') continue
-      expect(world.timers.length).toBeGreaterThan(0)
-    }
-    // From anywhere, with the redirector and the target silent for ever.
+  test('time alone ends every handoff', () => {
     for (const start of worlds) {
       let world = start
       for (let count = 0; world.state.phase !== 'finished'; count++) {
         expect(count).toBeLessThan(20)
-        const [next] = world.call ? successors(world) : []
-        // `commit` sorts before `resend`: a repetition cannot keep it alive.
-        const timer = world.timers[0] as OriginTimer
-        world =
-          next ?? after(world, { type: 'timeout', timer }, { timers: world.timers.filter((other) => other !== timer) })
+        world = timePasses(world)
       }
     }
   })
@@ -80,11 +64,23 @@ describe('origin machine, in every world that can be reached', () => {
   test('what is finished has told its outcome, and left no timer and no frozen socket', () => {
     const finished = worlds.filter((world) => world.state.phase === 'finished')
     expect(finished.length).toBeGreaterThan(10)
-    for (const { timers, socket, outcome } of finished) {
+    for (const { timers, socket, outcome, decision } of finished) {
       expect(timers).toEqual([])
-      expect(socket).not.toBe('frozen')
       expect(outcome).toBeDefined()
-      expect({ 'handed-off': 'released', 'rolled-back': 'live', lost: 'reset' }[outcome ?? '']).toBe(socket)
+      if (outcome === 'given') expect([socket, decision]).toEqual(['released', 'release'])
+      if (outcome === 'kept') expect(socket).toBe('live')
+      if (outcome === 'lost') expect(['released', 'reset']).toContain(socket)
+    }
+  })
+
+  test('who offered hears what becomes of it from the gateway, and from nobody else', () => {
+    for (const world of worlds.filter(({ state }) => state.phase === 'offered')) {
+      for (const event of anyEvents) {
+        const { state } = originStep(world.state, event)
+        const decides = event.type === 'message' || event.type === 'send-failed'
+        const late = event.type === 'timeout' && event.timer === 'decision'
+        if (!decides && !late) expect(state).toBe(world.state)
+      }
     }
   })
 
@@ -102,8 +98,8 @@ describe('origin machine, in every world that can be reached', () => {
       for (const message of messages) {
         for (const wrong of [{ handoff: 8 }, { epoch: 2 }, { epoch: 4 }]) {
           const step = originStep(state, { type: 'message', message: { ...message, ...wrong } })
+          expect(step).toEqual({ state, effects: [] })
           expect(step.state).toBe(state)
-          expect(step.effects).toEqual([])
         }
       }
     }
@@ -114,26 +110,8 @@ describe('origin machine, in every world that can be reached', () => {
       for (const message of messages) {
         const once = originStep(state, { type: 'message', message }).state
         const twice = originStep(once, { type: 'message', message })
-        expect(twice.state).toBe(once)
-        expect(twice.effects).toEqual([])
+        expect([twice.state === once, twice.effects]).toEqual([true, []])
       }
-    }
-  })
-
-  test('a handoff that is committed has not failed, whatever was wanted before', () => {
-    for (const { state } of worlds) {
-      if (state.phase === 'committing' || state.phase === 'grace') expect(state.failure).toBeUndefined()
-    }
-  })
-
-  test('the commit is sent again whenever the channel returns, with the same content', () => {
-    const committing = worlds.filter((world) => world.state.phase === 'committing')
-    expect(committing.length).toBeGreaterThan(0)
-    for (const { state } of committing) {
-      const { effects } = originStep(state, { type: 'channel-up' })
-      expect(effects.filter((effect) => effect.type === 'send')).toEqual([
-        { type: 'send', message: { type: 'commit', ...reference, acknowledge: true } },
-      ])
     }
   })
 })
@@ -142,12 +120,12 @@ test('the good case, effect by effect', () => {
   const events: OriginEvent[] = [
     { type: 'locked' },
     { type: 'frozen' },
-    { type: 'snapshot-taken', acknowledge: false },
+    { type: 'snapshot-taken' },
     { type: 'silenced' },
-    { type: 'message', message: accept },
-    { type: 'steered' },
-    { type: 'message', message: committed },
+    { type: 'message', message: release },
+    { type: 'forwarded' },
     { type: 'timeout', timer: 'grace' },
+    { type: 'unlocked' },
   ]
   let { state, effects } = originStart(parameters)
   const names: string[] = effects.map(nameOf)
@@ -155,20 +133,17 @@ test('the good case, effect by effect', () => {
     ;({ state, effects } = originStep(state, event))
     names.push(...effects.map(nameOf))
   }
+  const given = ['forward', 'release', 'complete given', 'unlock']
   expect(names.filter((name) => !name.includes('timer'))).toEqual([
     'lock',
     'freeze',
     'snapshot',
     'silence',
     'offer',
-    'steer',
-    'send commit',
-    'complete handed-off',
-    'release',
+    ...given,
   ])
 })
 
 function nameOf(effect: OriginEffect): string {
-  if (effect.type === 'send') return `send ${effect.message.type}`
   return effect.type === 'complete' ? `complete ${effect.result}` : effect.type
 }

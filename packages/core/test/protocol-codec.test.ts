@@ -5,19 +5,22 @@ import {
   decodeSnapshot,
   encodeMessage,
   encodeSnapshot,
+  FlowKey,
   FrameDecoder,
   type HelloMessage,
   MAXIMUM_APPLICATION_LENGTH,
+  MAXIMUM_REPORT_LENGTH,
   MacAddress,
   type Message,
 } from '../src/index.ts'
 import { message, snapshot } from './support/arbitraries.ts'
 
-/** Makes flows comparable by `toEqual`: the cached id is no part of them. */
-function comparable(one: Message): unknown {
-  if (one.type === 'ended') return { ...one, flow: one.flow.toString() }
-  if (one.type === 'hello') return { ...one, mac: one.mac.toString() }
-  return one
+/** Makes flows and addresses comparable by `toEqual`: a cached id is no part of them. */
+function comparable(value: unknown): unknown {
+  if (value instanceof FlowKey || value instanceof MacAddress) return value.toString()
+  if (Array.isArray(value)) return value.map(comparable)
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, comparable(one)]))
 }
 
 function joined(parts: Uint8Array[]): Uint8Array {
@@ -32,6 +35,9 @@ const hello: HelloMessage = {
   instance: 1n,
   maximumHandoffs: 64,
 }
+
+const flow = FlowKey.of({ address: '192.0.2.7', port: 40000 }, { address: '198.51.100.1', port: 80 })
+const reported = { flow, handoff: 1, epoch: 1, state: 'owned' } as const
 
 describe('messages', () => {
   test('arrive as they were sent, however the stream is cut', () => {
@@ -88,7 +94,7 @@ describe('messages', () => {
         let failure: unknown
         for (const chunk of chunks) {
           // The length is mostly right, so that the fields are reached.
-          if (chunk.length > 5) chunk.set([0, 0, 0, chunk.length - 4, ((chunk[4] as number) % 10) + 1])
+          if (chunk.length > 5) chunk.set([0, 0, 0, chunk.length - 4, ((chunk[4] as number) % 19) + 1])
           try {
             decoder.push(chunk)
             expect(failure).toBeUndefined()
@@ -106,11 +112,14 @@ describe('messages', () => {
 
 describe('limits', () => {
   test.each([
-    ['unknown type', [0, 0, 0, 1, 11], 'unknown message type 11'],
+    ['unknown type', [0, 0, 0, 1, 19], 'unknown message type 19'],
     ['type 0', [0, 0, 0, 1, 0], 'unknown message type 0'],
     ['no type', [0, 0, 0, 0, 1], 'without a type'],
     ['a ping of 2 KiB', [0, 0, 8, 0, 9], 'at most'],
     ['an offer of 64 MiB', [4, 0, 0, 0, 2], 'at most'],
+    ['a yield of 128 KiB', [0, 2, 0, 0, 11], 'at most'],
+    ['a take of 2 KiB', [0, 0, 8, 0, 14], 'at most'],
+    ['a report of 64 KiB', [0, 1, 0, 0, 18], 'at most'],
     ['a length with the top bit', [0xff, 0xff, 0xff, 0xff, 2], 'at most'],
   ])('refuses %s by its header alone, however it is cut', (_name, header, text) => {
     expect(() => new FrameDecoder().push(Uint8Array.from(header))).toThrow(text)
@@ -164,6 +173,11 @@ describe('limits', () => {
       { type: 'abort', handoff: 2 ** 53, epoch: 1 },
       { type: 'abort', handoff: 1, epoch: 2 ** 32 },
       { type: 'ping', nonce: -1 },
+      { type: 'audit', nonce: 2 ** 32 },
+      { type: 'yield', handoff: 1, epoch: 1, flow, responding: false, request: new Uint8Array(64 * 1024 + 1) },
+      { type: 'take', handoff: 1, epoch: 1, flow, connection: { handoff: -1, epoch: 1 } },
+      { type: 'report', nonce: 1, last: true, connections: new Array(513).fill(reported) },
+      { type: 'report', nonce: 1, last: true, connections: [{ ...reported, state: 'nonsense' as 'owned' }] },
     ]
     for (const one of bad) expect(() => encodeMessage(one)).toThrow(CodecError)
   })
@@ -182,6 +196,19 @@ describe('limits', () => {
     const commit = encodeMessage({ type: 'commit', handoff: 1, epoch: 1, acknowledge: true })
     expect(() => new FrameDecoder().push(changed(commit, commit.length - 1, 2))).toThrow('0 or 1')
   })
+})
+
+test('a report of the greatest length arrives; one that claims more, or an unknown state, is refused', () => {
+  const connection = { handoff: 2, epoch: 1 }
+  const connections = new Array(MAXIMUM_REPORT_LENGTH).fill({ ...reported, state: 'offered', connection })
+  const bytes = encodeMessage({ type: 'report', nonce: 1, last: true, connections })
+  const [report] = new FrameDecoder().push(bytes)
+  if (report?.type !== 'report') throw new Error('no report')
+  expect(report.connections).toHaveLength(MAXIMUM_REPORT_LENGTH)
+  expect(report.connections[511]).toMatchObject({ state: 'offered', connection })
+  expect(() => new FrameDecoder().push(bytes.with(10, 0xff))).toThrow('a report has')
+  const state = 5 + 7 + FlowKey.byteLength + 12
+  expect(() => new FrameDecoder().push(bytes.with(state, 3))).toThrow('unknown state 3')
 })
 
 test('an offer that carries the snapshot itself is the same on the wire as one that carries its encoding', () => {

@@ -38,6 +38,15 @@ describe('snapshot codec', () => {
     )
   })
 
+  test('carries that the client has sent its FIN, and nothing of it otherwise', () => {
+    const receive = { sequence: 7, queue: Uint8Array.of(1) }
+    const decode = (fin?: boolean) =>
+      decodeSnapshot(encodeSnapshot({ ...example, receive: { ...receive, ...(fin !== undefined && { fin }) } })).receive
+    expect(decode(true)).toEqual({ ...receive, fin: true })
+    expect(decode(false)).toEqual(receive)
+    expect(decode()).toEqual(receive)
+  })
+
   test('decodes from the middle of a greater buffer', () => {
     const bytes = encodeSnapshot(example)
     const greater = new Uint8Array(bytes.length + 20).fill(0xee)
@@ -89,8 +98,9 @@ describe('snapshot codec', () => {
 
   test.each([
     ['magic', altered(0, 0), 'no snapshot'],
-    ['version', altered(4, 2), 'version 2'],
-    ['flags', altered(5, 0x87), 'unknown flags'],
+    ['version', altered(4, 1), 'version 1'],
+    ['version', altered(4, 3), 'version 3'],
+    ['flags', altered(5, 0x17), 'unknown flags'],
     ['maximum segment size', altered(6, 0, 0), 'maximum segment size 0'],
     ['flow', altered(8 + 32, 0, 0), 'port 0'],
     ['window scale', altered(44, 15), '0 to 14'],
@@ -155,4 +165,12 @@ test('bytes are unacknowledged when the last update of the receive window lies b
     hasUnacknowledgedBytes({ ...example, receive, window: { ...example.window, receiveLastUpdate } })
   expect(at(3)).toBe(false)
   expect(at(0xffff_fffe)).toBe(true)
+})
+
+test('a FIN is acknowledged with the sequence number behind it', () => {
+  const receive = { sequence: 0xffff_fffe, queue: new Uint8Array(1), fin: true }
+  const at = (receiveLastUpdate: number): boolean =>
+    hasUnacknowledgedBytes({ ...example, receive, window: { ...example.window, receiveLastUpdate } })
+  expect(at(0)).toBe(false)
+  expect(at(0xffff_ffff)).toBe(true)
 })

@@ -9,15 +9,17 @@ import { Writer } from './writer.ts'
  * and of the receive side (u8, u8), timestamp (u32), the five fields of the repair window (u32 each), sequence of the send queue,
  * length of `sent`, length of `unsent`, sequence of the receive queue, its length (u32 each), then `sent`, `unsent` and the
  * receive queue. A field of an option that was not negotiated is zero. One snapshot has exactly one encoding.
+ * Version 2 brought the flag for the client's FIN.
  */
 const MAGIC = 0x584f_534e
-const VERSION = 1
+const VERSION = 2
 const HEADER_LENGTH = 90
 
 const WINDOW_SCALE = 1
 const SELECTIVE_ACKNOWLEDGEMENT = 2
 const TIMESTAMP = 4
-const ALL_FLAGS = WINDOW_SCALE | SELECTIVE_ACKNOWLEDGEMENT | TIMESTAMP
+const FIN = 8
+const ALL_FLAGS = WINDOW_SCALE | SELECTIVE_ACKNOWLEDGEMENT | TIMESTAMP | FIN
 
 /** RFC 7323 section 2.3. */
 const MAXIMUM_WINDOW_SCALE = 14
@@ -50,7 +52,7 @@ export function writeSnapshot(writer: Writer, { flow, options, window, send, rec
   checkWindow(window)
   writer.u32(MAGIC, 'magic')
   writer.u8(VERSION, 'version')
-  writer.u8(flagsOf(options), 'flags')
+  writer.u8(flagsOf(options) | (receive.fin === true ? FIN : 0), 'flags')
   writer.u16(options.maximumSegmentSize, 'maximum segment size')
   writer.bytes(flow.bytes, 'flow')
   writer.u8(options.windowScale?.send ?? 0, 'window scale')
@@ -109,16 +111,17 @@ export function decodeSnapshot(bytes: Uint8Array, limits: SnapshotLimits = {}): 
     options,
     window,
     send: { sequence: sendSequence, sent, unsent },
-    receive: { sequence: receiveSequence, queue },
+    receive: { sequence: receiveSequence, queue, ...((flags & FIN) !== 0 && { fin: true }) },
   }
 }
 
 /**
- * Whether the origin received bytes that it had not acknowledged when the snapshot was taken (`rcv_wup` lies before `rcv_nxt`).
- * A restored socket owes the client no acknowledgement, so somebody has to ask for one after the commit.
+ * Whether the origin received bytes, or a FIN, that it had not acknowledged when the snapshot was taken (`rcv_wup` lies before
+ * `rcv_nxt`). A restored socket owes the client no acknowledgement, so somebody has to ask for one after the commit.
  */
 export function hasUnacknowledgedBytes({ receive, window }: TcpSnapshot): boolean {
-  return (receive.sequence + receive.queue.length) >>> 0 !== window.receiveLastUpdate
+  // A FIN takes one sequence number (RFC 9293 section 3.4).
+  return (receive.sequence + receive.queue.length + (receive.fin === true ? 1 : 0)) >>> 0 !== window.receiveLastUpdate
 }
 
 function flagsOf({ windowScale, selectiveAcknowledgement, timestamp }: NegotiatedOptions): number {

@@ -1,194 +1,155 @@
 import type { FlowKey } from '../flow.ts'
-import type { Channel, Clock, ErrorListener, OriginConnection, RuleTable } from '../ports.ts'
-import type { AbortMessage, Message } from '../protocol/messages.ts'
-import { type OriginContext, OriginRun } from './origin-run.ts'
-import { DEFAULT_ORIGIN_LIMITS, type HandoffFailureReason, type OriginLimits } from './origin-state.ts'
-import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
-import { removeOrphan } from './remove-orphan.ts'
+import type { Channel, Clock, ErrorListener, RuleTable } from '../ports.ts'
+import type { HandoffReference, Message, ReportedConnection, TakeMessage } from '../protocol/messages.ts'
+import { type Gift, type OriginContext, type OriginOutcome, OriginRun } from './origin-run.ts'
+import { DEFAULT_ORIGIN_LIMITS, type OriginLimits } from './origin-state.ts'
+import { mendOrphan } from './remove-orphan.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
 export interface HandoffOriginOptions {
   readonly redirector: RuleTable
   readonly clock: Clock
-  /** The incarnation of this process, u32: another one at every start, at random or by counting. */
-  readonly epoch: number
   /** Told of what fails when nobody waits for it. */
   readonly onError: ErrorListener
   readonly limits?: Partial<OriginLimits>
-  /** How many handoffs may be in flight at a time, to all targets. Default 4096. */
-  readonly maximumHandoffs?: number
 }
 
-/** Aborts kept for a channel that is down; the target forgets a handoff by itself if its abort is dropped. */
-const MAXIMUM_OWED = 4096
-
 /**
- * The gateway's side of handoffs, as origin and coordinator; many at once. The caller feeds it every message and every change of
- * the channels.
+ * How long the gateway may still decide on what it was offered when this host is closing, in milliseconds: as long as its own steps from
+ * the offer to the outcome may take.
  */
+const CLOSE_TIMEOUT = 10_000
+
+/** A server's side of handoffs in which it gives a connection, many at once. The caller feeds it every message of the channels. */
 export class HandoffOrigin {
-  readonly #epoch: number
   readonly #limits: OriginLimits
-  readonly #maximumHandoffs: number
+  readonly #clock: Clock
   readonly #context: OriginContext
-  readonly #runs = new Map<number, OriginRun>()
+  readonly #runs = new Map<string, OriginRun>()
   readonly #flows = new Map<string, OriginRun>()
-  readonly #inFlight = new Map<Channel, number>()
-  readonly #owed = new Map<Channel, AbortMessage[]>()
-  #total = 0
-  #next = 1
   #closing = false
   #closed: (() => void)[] = []
 
-  constructor({ redirector, clock, epoch, onError, limits, maximumHandoffs = 4096 }: HandoffOriginOptions) {
-    this.#epoch = epoch
+  constructor({ redirector, clock, onError, limits }: HandoffOriginOptions) {
     this.#limits = { ...DEFAULT_ORIGIN_LIMITS, ...limits }
-    this.#maximumHandoffs = maximumHandoffs
+    this.#clock = clock
+    const wheel = new TimerWheel(clock)
     this.#context = {
       redirector,
-      clock,
-      wheel: new TimerWheel(clock),
+      wheel,
       onError,
-      owe: (channel, message) => this.#owe(channel, message),
-      completed: (run) => this.#completed(run),
       finished: (run) => this.#finished(run),
-      orphaned: (run) => this.#orphaned(run.connection.flow),
+      orphaned: ({ flow }) => {
+        const isThere = (): boolean => !this.#flows.has(flow.id)
+        mendOrphan({ flow, isThere, mend: () => redirector.remove(flow), wheel, onError })
+      },
     }
   }
 
-  /** The number of handoffs whose outcome is not known yet. */
-  get inFlight(): number {
-    return this.#total
-  }
-
-  /** The number of handoffs of which anything is left, a frozen socket in its grace period included. */
+  /** The number of handoffs of which anything is left here, a rule for late packets included. */
   get size(): number {
     return this.#runs.size
   }
 
+  /** Whether anything is left here of a handoff of the flow. */
+  has(flow: FlowKey): boolean {
+    return this.#flows.has(flow.id)
+  }
+
   /**
-   * Hands the connection to the target. Never rejects. `rolled-back` with the reason `busy` or `channel-lost` and `handoff` 0 means
-   * that nothing was touched. After `handed-off` the connection belongs to this object until its grace period is over.
+   * Gives the connection, as the gateway's `take` asks. Never rejects. After `given` and `lost` the socket is, or is about to be, closed;
+   * after `kept` the connection goes on here.
    */
-  handOff(
-    connection: OriginConnection,
-    destination: HandoffDestination,
-    application: Uint8Array,
-    options: HandOffOptions = {},
-  ): Promise<HandoffOutcome> {
-    const refusal = this.#refusal(connection.flow, destination, options)
+  give(gift: Gift, take: TakeMessage): Promise<OriginOutcome> {
+    const refusal = this.#refusal(gift.connection.flow, take)
+    const { handoff, epoch } = take
     if (refusal) {
-      const [reason, text] = refusal
-      return Promise.resolve({ result: 'rolled-back', handoff: 0, failure: { reason, text }, times: { total: 0 } })
+      this.#refuse(gift.channel, { handoff, epoch }, refusal)
+      return Promise.resolve({ result: 'kept', failure: refusal })
     }
-    const parameters = { handoff: this.#next++, epoch: this.#epoch, limits: this.#limits }
-    const run = new OriginRun(this.#context, parameters, connection, destination, application, options)
-    this.#runs.set(run.handoff, run)
-    this.#flows.set(connection.flow.id, run)
-    this.#count(run.channel, 1)
+    const run = new OriginRun(this.#context, { handoff, epoch, limits: this.#limits }, gift, take.connection)
+    this.#runs.set(keyOf(gift.channel, take), run)
+    this.#flows.set(run.flow.id, run)
     run.begin()
-    return run.outcome
+    return run.outcome.then((outcome) => {
+      if (this.#closing) run.dispatch({ type: 'timeout', timer: 'grace' })
+      return outcome
+    })
   }
 
-  /** A message came by the channel. True when it was one for an origin, whether it meant something or not. */
+  /** A message came by the channel. True when it was a decision on a handoff that is in progress here. */
   receive(channel: Channel, message: Message): boolean {
-    if (message.type !== 'accept' && message.type !== 'refuse' && message.type !== 'committed') return false
-    const run = this.#runs.get(message.handoff)
-    // One host must not answer for another.
-    if (run && run.channel === channel) run.dispatch({ type: 'message', message })
-    return true
+    if (message.type !== 'abort' && message.type !== 'release' && message.type !== 'reset') return false
+    const run = this.#runs.get(keyOf(channel, message))
+    run?.dispatch({ type: 'message', message })
+    return run !== undefined
   }
 
-  /** The channel's connection is gone. */
-  channelLost(channel: Channel): void {
-    this.#broadcast(channel, { type: 'channel-lost' })
+  /**
+   * The connection comes back to this host: what is left of giving it makes room. False when it has not been given; a promise when its
+   * rule for late packets is about to be put, and this is to be called again when it resolves.
+   */
+  supersede(flow: FlowKey): boolean | Promise<unknown> {
+    const run = this.#flows.get(flow.id)
+    // Its outcome is known when the rule is there, or cannot be put.
+    if (run?.phase === 'forwarding') return run.outcome
+    run?.dispatch({ type: 'superseded' })
+    return !this.#flows.has(flow.id)
   }
 
-  /** The channel has a connection again, and hello was said. */
-  channelUp(channel: Channel): void {
-    const owed = this.#owed.get(channel) ?? []
-    this.#owed.delete(channel)
-    for (const [index, message] of owed.entries()) {
-      try {
-        channel.send(message)
-      } catch {
-        // Not lost: the rest waits for the next time.
-        this.#owed.set(channel, owed.slice(index))
-        break
-      }
+  /** The connections that were offered to a gateway and wait for its decision. */
+  *offered(host: string): Iterable<ReportedConnection> {
+    for (const { phase, channel, flow, reference, arrival } of this.#runs.values()) {
+      if (phase !== 'offered' || channel.host !== host) continue
+      yield { flow, ...reference, state: 'offered', connection: arrival }
     }
-    this.#broadcast(channel, { type: 'channel-up' })
   }
 
-  /** The client has reset the connection: a handoff before its commit is undone. */
-  clientGone(flow: FlowKey): void {
-    this.#flows.get(flow.id)?.dispatch({ type: 'client-gone', text: 'the client has gone' })
-  }
-
-  /** The target says that the connection has ended: its frozen socket here need not wait out the grace period. */
-  ended(flow: FlowKey): void {
-    this.#flows.get(flow.id)?.dispatch({ type: 'ended' })
-  }
-
-  /** Begins nothing any more, undoes what can be undone, releases the frozen sockets; resolves when nothing is left. */
+  /** Gives nothing any more, undoes what was not offered yet, waits a while for decisions; resolves when nothing is left. */
   close(): Promise<void> {
     this.#closing = true
-    for (const run of [...this.#runs.values()]) {
-      run.dispatch({ type: 'aborted', text: 'the gateway is closing' })
-      run.dispatch({ type: 'ended' })
+    const rest = (): OriginRun[] => [...this.#runs.values()]
+    for (const run of rest()) {
+      run.dispatch({ type: 'aborted', text: 'this host is closing' })
+      run.dispatch({ type: 'timeout', timer: 'grace' })
     }
     if (this.#runs.size === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#closed.push(resolve))
+    const cancel = this.#clock.after(CLOSE_TIMEOUT, () => {
+      for (const run of rest()) run.dispatch({ type: 'timeout', timer: 'decision' })
+    })
+    return new Promise((resolve) => {
+      this.#closed.push(() => {
+        cancel()
+        resolve()
+      })
+    })
   }
 
-  #refusal(
-    flow: FlowKey,
-    { channel, maximumHandoffs = this.#maximumHandoffs }: HandoffDestination,
-    { signal }: HandOffOptions,
-  ): [HandoffFailureReason, string] | undefined {
-    if (this.#closing) return ['aborted', 'the gateway is closing']
-    if (signal?.aborted) return ['aborted', 'aborted before it began']
-    if (!channel.connected) return ['channel-lost', `no control channel to ${channel.host}`]
-    if (this.#flows.has(flow.id)) return ['busy', `a handoff of ${flow} is in flight`]
-    if (this.#total >= this.#maximumHandoffs) return ['busy', `${this.#total} handoffs are in flight`]
-    const count = this.#inFlight.get(channel) ?? 0
-    if (count >= maximumHandoffs) return ['busy', `${count} handoffs to ${channel.host} are in flight`]
+  /** So that the gateway need not wait out its time limit, with the flow held. */
+  #refuse(channel: Channel, reference: HandoffReference, text: string): void {
+    if (!channel.connected) return
+    try {
+      channel.send({ type: 'refuse', ...reference, reason: 'failed', text })
+    } catch (error) {
+      this.#context.onError(error, { step: 'refuse' })
+    }
+  }
+
+  #refusal(flow: FlowKey, take: TakeMessage): string | undefined {
+    if (this.#closing) return 'this host is closing'
+    if (!flow.equals(take.flow)) return `the connection asked for is that of ${take.flow}`
+    if (this.#flows.has(flow.id)) return `a handoff of ${flow} is in progress`
     return undefined
   }
 
-  #broadcast(channel: Channel, event: { readonly type: 'channel-lost' | 'channel-up' }): void {
-    for (const run of [...this.#runs.values()]) if (run.channel === channel) run.dispatch(event)
-  }
-
-  #owe(channel: Channel, message: AbortMessage): void {
-    const owed = this.#owed.get(channel) ?? []
-    owed.push(message)
-    if (owed.length > MAXIMUM_OWED) owed.shift()
-    this.#owed.set(channel, owed)
-  }
-
-  #count(channel: Channel, change: 1 | -1): void {
-    this.#total += change
-    const count = (this.#inFlight.get(channel) ?? 0) + change
-    if (count === 0) this.#inFlight.delete(channel)
-    else this.#inFlight.set(channel, count)
-  }
-
-  #completed(run: OriginRun): void {
-    this.#count(run.channel, -1)
-    if (this.#closing) run.dispatch({ type: 'ended' })
-  }
-
   #finished(run: OriginRun): void {
-    this.#runs.delete(run.handoff)
-    if (this.#flows.get(run.connection.flow.id) === run) this.#flows.delete(run.connection.flow.id)
+    this.#runs.delete(keyOf(run.channel, run.reference))
+    if (this.#flows.get(run.flow.id) === run) this.#flows.delete(run.flow.id)
     if (this.#runs.size > 0) return
     for (const resolve of this.#closed.splice(0)) resolve()
   }
+}
 
-  #orphaned(flow: FlowKey): void {
-    // A newer handoff of the same flow has put its own rule since, and will remove it.
-    if (this.#flows.has(flow.id)) return
-    removeOrphan(this.#context.redirector, flow, this.#context.onError)
-  }
+function keyOf({ host }: Channel, { handoff, epoch }: { handoff: number; epoch: number }): string {
+  return `${host}/${epoch}/${handoff}`
 }

@@ -1,112 +1,105 @@
-import { hasUnacknowledgedBytes } from '../codec/snapshot.ts'
-import type { Channel, Clock, ErrorListener, OriginConnection, RuleTable } from '../ports.ts'
-import type { AbortMessage, CommitMessage } from '../protocol/messages.ts'
+import type { FlowKey } from '../flow.ts'
+import type { Channel, ErrorListener, OriginConnection, RuleTable } from '../ports.ts'
+import type { HandoffReference, RefuseMessage } from '../protocol/messages.ts'
 import type { Rule, SteerTarget } from '../redirector.ts'
 import type { TcpSnapshot } from '../snapshot.ts'
 import { errorText } from './error-text.ts'
 import { originStart, originStep } from './origin.ts'
 import type {
-  HandoffFailure,
   OriginEffect,
   OriginEvent,
   OriginParameters,
   OriginPhase,
+  OriginResult,
   OriginState,
-  OriginStep,
   OriginTimer,
 } from './origin-state.ts'
-import type { HandOffOptions, HandoffDestination, HandoffOutcome, StepTimes } from './outcome.ts'
 import { RunTimers } from './run-timers.ts'
 import type { TimerWheel } from './timer-wheel.ts'
+
+/** What became of a connection that was to be given. */
+export interface OriginOutcome {
+  readonly result: OriginResult
+  /** Why it was not given. */
+  readonly failure?: string
+}
 
 /** What all handoffs of one origin share. */
 export interface OriginContext {
   readonly redirector: RuleTable
-  readonly clock: Clock
   readonly wheel: TimerWheel
   readonly onError: ErrorListener
-  /** An abort that the channel does not take now. */
-  owe(channel: Channel, message: AbortMessage): void
-  /** The outcome is known. */
-  completed(run: OriginRun): void
   /** Nothing is left of the handoff. */
   finished(run: OriginRun): void
   /** A rule was put after the handoff had been given up. */
   orphaned(run: OriginRun): void
 }
 
-const STEP_OF: Partial<Record<OriginPhase, keyof StepTimes>> = {
-  locking: 'lock',
-  freezing: 'freeze',
-  snapshotting: 'snapshot',
-  silencing: 'silence',
-  offering: 'offer',
-  steering: 'steer',
-  committing: 'commit',
+/** A connection that a server gives, and where it goes. */
+export interface Gift {
+  readonly connection: OriginConnection
+  /** The control channel to the gateway. */
+  readonly channel: Channel
+  /** How this host's redirector reaches the gateway, for packets that arrive late. */
+  readonly gateway: SteerTarget
+  /** What this host's application tells the target's. */
+  readonly application: Uint8Array
 }
 
-/** Carries out the effects of one handoff at its origin. */
+/** Carries out the effects of one handoff at the server that gives the connection. */
 export class OriginRun {
-  readonly connection: OriginConnection
+  readonly flow: FlowKey
+  readonly reference: HandoffReference
+  /** The handoff that brought the connection to this host. */
+  readonly arrival: HandoffReference
   readonly channel: Channel
-  readonly handoff: number
-  readonly outcome: Promise<HandoffOutcome>
+  readonly outcome: Promise<OriginOutcome>
   readonly #context: OriginContext
-  readonly #steer: SteerTarget
-  readonly #options: HandOffOptions
+  readonly #connection: OriginConnection
+  readonly #gateway: SteerTarget
+  readonly #timers: RunTimers<OriginTimer>
   readonly #controller = new AbortController()
-  readonly #times: StepTimes = { total: 0 }
-  readonly #started: number
   #application: Uint8Array | undefined
   #snapshot: TcpSnapshot | undefined
-  readonly #timers: RunTimers<OriginTimer>
-  #first: OriginStep | undefined
   #state: OriginState
-  #stepStarted: number
   #events: OriginEvent[] = []
+  #effects: readonly OriginEffect[]
   #running = false
-  #resolve: (outcome: HandoffOutcome) => void = () => {}
-  readonly #onAbort = (): void => this.dispatch({ type: 'aborted', text: errorText(this.#options.signal?.reason) })
+  #resolve: (outcome: OriginOutcome) => void = () => {}
 
-  constructor(
-    context: OriginContext,
-    parameters: OriginParameters,
-    connection: OriginConnection,
-    destination: HandoffDestination,
-    application: Uint8Array,
-    options: HandOffOptions,
-  ) {
+  constructor(context: OriginContext, parameters: OriginParameters, gift: Gift, arrival: HandoffReference) {
     this.#context = context
     this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
-    this.#options = options
-    this.#application = application
-    this.#steer = destination.steer
-    this.connection = connection
-    this.channel = destination.channel
-    this.handoff = parameters.handoff
+    this.#connection = gift.connection
+    this.#gateway = gift.gateway
+    this.#application = gift.application
+    this.flow = gift.connection.flow
+    this.channel = gift.channel
+    this.reference = { handoff: parameters.handoff, epoch: parameters.epoch }
+    this.arrival = arrival
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    this.#started = context.clock.now()
-    this.#stepStarted = this.#started
-    this.#first = originStart(parameters)
-    this.#state = this.#first.state
+    const { state, effects } = originStart(parameters)
+    this.#state = state
+    this.#effects = effects
+  }
+
+  get phase(): OriginPhase {
+    return this.#state.phase
   }
 
   /** To be called once, when the run is registered: it may finish within this call. */
   begin(): void {
-    const first = this.#first
-    this.#first = undefined
-    if (!first) return
-    this.#options.signal?.addEventListener('abort', this.#onAbort, { once: true })
     this.#running = true
-    for (const effect of first.effects) this.#perform(effect)
+    for (const effect of this.#effects) this.#perform(effect)
+    this.#effects = []
     this.#drain()
   }
 
   dispatch(event: OriginEvent): void {
     if (this.#state.phase === 'finished') {
-      const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'steered'
+      const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'forwarded'
       if (put) this.#context.orphaned(this)
       return
     }
@@ -114,41 +107,34 @@ export class OriginRun {
     if (!this.#running) this.#drain()
   }
 
-  /** Events that effects cause are worked off one after the other, each when the effects of the one before it are done. */
   #drain(): void {
     this.#running = true
     for (let event = this.#events.shift(); event; event = this.#events.shift()) {
-      const before = this.#state
-      const step = originStep(before, event)
-      this.#state = step.state
-      if (before.phase !== step.state.phase) this.#measure(before.phase, event)
-      for (const effect of step.effects) this.#perform(effect)
+      const { state, effects } = originStep(this.#state, event)
+      this.#state = state
+      for (const effect of effects) this.#perform(effect)
     }
     this.#running = false
     if (this.#state.phase === 'finished') this.#context.finished(this)
   }
 
-  #measure(phase: OriginPhase, event: OriginEvent): void {
-    const now = this.#context.clock.now()
-    const step = STEP_OF[phase]
-    if (step) this.#times[step] = now - this.#stepStarted
-    this.#stepStarted = now
-    if (event.type !== 'message') return
-    if (event.message.type === 'accept') this.#times.restore = event.message.restoreMicroseconds
-    if (event.message.type === 'committed') this.#times.adopt = event.message.adoptMicroseconds
-  }
-
   #perform(effect: OriginEffect): void {
-    const { flow } = this.connection
+    const { flow, reference: handoff } = this
     switch (effect.type) {
       case 'lock':
-        this.#put({ action: 'hold', flow }, 'locked', 'lock-failed')
+        this.#put({ action: 'hold', flow, handoff }, 'locked', 'lock-failed')
         return
       case 'silence':
-        this.#put({ action: 'hold', flow, silent: true }, 'silenced', 'silence-failed', () => this.connection.verify())
+        this.#put({ action: 'hold', flow, silent: true, handoff }, 'silenced', 'silence-failed', () =>
+          this.#connection.verify(),
+        )
         return
-      case 'steer':
-        this.#put({ action: 'steer', flow, target: this.#steer }, 'steered', 'steer-failed')
+      case 'forward':
+        this.#put(
+          { action: 'steer', flow, target: this.#gateway, returning: true, handoff },
+          'forwarded',
+          'forward-failed',
+        )
         return
       case 'cancel':
         this.#controller.abort()
@@ -157,13 +143,13 @@ export class OriginRun {
         this.#unlock()
         return
       case 'freeze':
-        this.#call(() => this.connection.freeze(), { type: 'frozen' }, 'freeze-failed')
-        return
-      case 'thaw':
-        this.#call(() => this.connection.thaw(), { type: 'thawed' }, 'thaw-failed')
+        this.#call(() => this.#connection.freeze(), 'frozen', 'freeze-failed')
         return
       case 'snapshot':
-        this.#takeSnapshot()
+        this.#call(() => this.#takeSnapshot(), 'snapshot-taken', 'snapshot-failed')
+        return
+      case 'thaw':
+        this.#call(() => this.#connection.thaw(), 'thawed', 'thaw-failed')
         return
       case 'offer':
         this.#offer()
@@ -172,10 +158,10 @@ export class OriginRun {
         this.#send(effect.message)
         return
       case 'release':
-        this.#last('release', () => this.connection.release())
+        this.#last('release', () => this.#connection.release())
         return
       case 'reset':
-        this.#last('reset', () => this.connection.reset())
+        this.#last('reset', () => this.#connection.reset())
         return
       case 'start-timer':
         this.#timers.start(effect.timer, effect.milliseconds)
@@ -184,28 +170,27 @@ export class OriginRun {
         this.#timers.cancel(effect.timer)
         return
       case 'complete':
-        this.#complete(effect.result, effect.failure)
+        this.#snapshot = undefined
+        this.#application = undefined
+        this.#resolve({ result: effect.result, ...(effect.failure !== undefined && { failure: effect.failure }) })
         return
     }
   }
 
   #put(
     rule: Rule,
-    done: 'locked' | 'silenced' | 'steered',
-    failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
+    done: 'locked' | 'silenced' | 'forwarded',
+    failed: 'lock-failed' | 'silence-failed' | 'forward-failed',
     check?: () => void,
   ): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
+    const onDone = (): void => {
+      // A rule that comes after it was given up is there, whatever the socket does by then.
+      if (check && this.#state.phase === 'silencing') this.#call(check, done, failed)
+      else this.dispatch({ type: done })
+    }
     try {
-      this.#context.redirector.put(rule, { signal: this.#controller.signal }).then(() => {
-        try {
-          check?.()
-        } catch (error) {
-          onFailure(error)
-          return
-        }
-        this.dispatch({ type: done })
-      }, onFailure)
+      this.#context.redirector.put(rule, { signal: this.#controller.signal }).then(onDone, onFailure)
     } catch (error) {
       onFailure(error)
     }
@@ -217,58 +202,45 @@ export class OriginRun {
       this.dispatch({ type: 'unlock-failed', text: errorText(error) })
     }
     try {
-      this.#context.redirector.remove(this.connection.flow).then(() => this.dispatch({ type: 'unlocked' }), onFailure)
+      this.#context.redirector.remove(this.flow).then(() => this.dispatch({ type: 'unlocked' }), onFailure)
     } catch (error) {
       onFailure(error)
     }
   }
 
-  #call(call: () => void, done: OriginEvent, failed: 'freeze-failed' | 'thaw-failed'): void {
+  #call(
+    call: () => void,
+    done: 'locked' | 'frozen' | 'snapshot-taken' | 'silenced' | 'forwarded' | 'thawed',
+    failed: 'lock-failed' | 'freeze-failed' | 'snapshot-failed' | 'silence-failed' | 'forward-failed' | 'thaw-failed',
+  ): void {
     try {
       call()
     } catch (error) {
       this.dispatch({ type: failed, text: errorText(error) })
       return
     }
-    this.dispatch(done)
+    this.dispatch({ type: done })
   }
 
   #takeSnapshot(): void {
-    try {
-      this.#snapshot = this.connection.snapshot()
-    } catch (error) {
-      this.dispatch({ type: 'snapshot-failed', text: errorText(error) })
-      return
-    }
-    const acknowledge = this.#options.acknowledge ?? hasUnacknowledgedBytes(this.#snapshot)
-    this.dispatch({ type: 'snapshot-taken', acknowledge })
+    this.#snapshot = this.#connection.snapshot()
   }
 
   #offer(): void {
-    const { handoff, epoch } = this.#state
     const snapshot = this.#snapshot as TcpSnapshot
     const application = this.#application as Uint8Array
     this.#snapshot = undefined
     this.#application = undefined
     try {
-      this.channel.send({ type: 'offer', handoff, epoch, snapshot, application })
+      this.channel.send({ type: 'offer', ...this.reference, snapshot, application })
     } catch (error) {
       this.dispatch({ type: 'send-failed', text: errorText(error) })
     }
   }
 
-  #send(message: CommitMessage | AbortMessage): void {
-    // Without a channel a commit waits for its return; an abort is owed.
-    if (!this.channel.connected) {
-      if (message.type === 'abort') this.#context.owe(this.channel, message)
-      return
-    }
-    try {
-      this.channel.send(message)
-    } catch (error) {
-      if (message.type === 'abort') this.#context.owe(this.channel, message)
-      else this.dispatch({ type: 'send-failed', text: errorText(error) })
-    }
+  /** A refusal that is lost is no harm: the gateway's time limit says the same. */
+  #send(message: RefuseMessage): void {
+    if (this.channel.connected) this.#last('refuse', () => this.channel.send(message))
   }
 
   #last(step: string, call: () => void): void {
@@ -280,16 +252,6 @@ export class OriginRun {
   }
 
   #report(error: unknown, step: string): void {
-    this.#context.onError(error, { flow: this.connection.flow, step })
-  }
-
-  #complete(result: HandoffOutcome['result'], failure: HandoffFailure | undefined): void {
-    this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#snapshot = undefined
-    this.#application = undefined
-    this.#times.total = this.#context.clock.now() - this.#started
-    const { handoff } = this
-    this.#resolve(failure ? { result, handoff, failure, times: this.#times } : { result, handoff, times: this.#times })
-    this.#context.completed(this)
+    this.#context.onError(error, { flow: this.flow, step })
   }
 }

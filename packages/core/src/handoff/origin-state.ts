@@ -1,44 +1,17 @@
-import type { AbortMessage, CommitMessage, RefuseReason, TargetMessage } from '../protocol/messages.ts'
+import type { HandoffReference, RefuseMessage, ToOriginMessage } from '../protocol/messages.ts'
 
-/** Why a handoff did not succeed. */
-export type HandoffFailureReason =
-  | 'busy'
-  | 'lock-failed'
-  | 'lock-timeout'
-  | 'freeze-failed'
-  | 'snapshot-failed'
-  | 'channel-lost'
-  | 'refused'
-  | 'accept-timeout'
-  | 'aborted'
-  | 'client-gone'
-  | 'steer-failed'
-  | 'steer-timeout'
-  | 'commit-timeout'
-  | 'thaw-failed'
-  | 'unlock-failed'
-
-/** What went wrong, in words for programs and for people. */
-export interface HandoffFailure {
-  readonly reason: HandoffFailureReason
-  readonly text: string
-  /** With `refused`: the target's reason. */
-  readonly refusal?: RefuseReason
-}
-
-/** The longest that each step may take, in milliseconds. */
+/** The longest that each step may take at a server that gives a connection, in milliseconds. */
 export interface OriginLimits {
   /** Putting the hold rule, and making it silent. */
   readonly lock: number
-  /** From the offer to the accept. */
-  readonly accept: number
-  /** Replacing hold by steer. */
-  readonly steer: number
-  /** From the first commit to `committed`; shorter than the target's `prepared`. */
-  readonly commit: number
-  /** Between two attempts to send a commit that the channel did not take. */
-  readonly resend: number
-  /** How long the frozen socket stays after `committed`. */
+  /**
+   * From the offer to the gateway's decision, which may wait for the gateway's next process. Past it the frozen socket is closed without
+   * a word: the connection may live elsewhere.
+   */
+  readonly decision: number
+  /** Replacing hold by the rule that sends late packets back to the gateway. */
+  readonly forward: number
+  /** How long late packets are sent back to the gateway. */
   readonly grace: number
   /** One attempt to remove a rule. */
   readonly unlock: number
@@ -48,10 +21,8 @@ export interface OriginLimits {
 
 export const DEFAULT_ORIGIN_LIMITS: OriginLimits = {
   lock: 1000,
-  accept: 2000,
-  steer: 1000,
-  commit: 5000,
-  resend: 250,
+  decision: 60_000,
+  forward: 1000,
   grace: 1000,
   unlock: 1000,
   retry: 100,
@@ -59,69 +30,72 @@ export const DEFAULT_ORIGIN_LIMITS: OriginLimits = {
 
 export type OriginTimer = keyof OriginLimits
 
-/** How often the removal of a rule is tried before the handoff is given up. */
-export const UNLOCK_ATTEMPTS = 3
-
 /**
- * `locking`: hold is being put. `freezing`, `snapshotting`: the calls are being made. `silencing`: hold is being made silent, so that
- * nothing which the frozen socket says from here on reaches the client. `offering`: the target has the offer.
- * `steering`: hold is being replaced, the commit point. `committing`: the target has to say `committed`. `grace`: done, the frozen
- * socket is still there. `thawing`, `unlocking`: the way back, or out. `finished`: nothing is left.
+ * `locking`: hold is being put. `freezing`, `snapshotting`: the calls are being made. `silencing`: hold is being made silent.
+ * `offered`: the gateway has the offer and decides. `forwarding`: the connection lives elsewhere, or may; hold is being replaced by the
+ * rule for late packets. `grace`: they are sent back to the gateway. `thawing`, `unlocking`: the way back, or out. `finished`: nothing is left.
  */
 export type OriginPhase =
   | 'locking'
   | 'freezing'
   | 'snapshotting'
   | 'silencing'
-  | 'offering'
-  | 'steering'
-  | 'committing'
+  | 'offered'
+  | 'forwarding'
   | 'grace'
   | 'thawing'
   | 'unlocking'
   | 'finished'
 
-/** One handoff as its origin, which coordinates it, sees it. Immutable. */
-export interface OriginState {
+/** `given`: it lives elsewhere. `kept`: it goes on here. `lost`: neither; the socket is closed. */
+export type OriginResult = 'given' | 'kept' | 'lost'
+
+/** One handoff as the server that gives the connection sees it. Immutable. */
+export interface OriginState extends HandoffReference {
   readonly phase: OriginPhase
-  readonly handoff: number
-  readonly epoch: number
   readonly limits: OriginLimits
-  /** Goes into the commit message. */
-  readonly acknowledge: boolean
-  /** The first thing that went wrong: set as soon as the handoff is to be undone. */
-  readonly failure?: HandoffFailure
-  /** The connection cannot go on at the origin. */
-  readonly lost: boolean
-  /** Attempts made to remove the rule. */
+  /** Set when the connection is not to be given: why. */
+  readonly failure?: string
+  /** What becomes of the connection; until it is known, `kept`. */
+  readonly result: OriginResult
+  /** Whether the socket, frozen or not, was closed. */
+  readonly closed: boolean
+  /** Whether the result was told: what is left is the rule for late packets. */
+  readonly told: boolean
   readonly attempts: number
 }
 
 export type OriginEvent =
-  | { readonly type: 'locked' | 'frozen' | 'silenced' | 'steered' | 'thawed' | 'unlocked' }
+  | {
+      readonly type:
+        | 'locked'
+        | 'frozen'
+        | 'snapshot-taken'
+        | 'silenced'
+        | 'forwarded'
+        | 'thawed'
+        | 'unlocked'
+        /** The connection comes back: what is left of this handoff makes room for the next. */
+        | 'superseded'
+    }
   | {
       readonly type:
         | 'lock-failed'
         | 'freeze-failed'
         | 'snapshot-failed'
         | 'silence-failed'
-        | 'steer-failed'
+        | 'forward-failed'
         | 'thaw-failed'
         | 'unlock-failed'
+        /** The offer could not be handed to the channel. */
+        | 'send-failed'
+        /** This host is closing, and the gateway has not got the offer yet. */
+        | 'aborted'
       readonly text: string
     }
-  | { readonly type: 'snapshot-taken'; readonly acknowledge: boolean }
-  /** The last message could not be handed to the channel. */
-  | { readonly type: 'send-failed'; readonly text: string }
-  | { readonly type: 'message'; readonly message: TargetMessage }
-  | { readonly type: 'channel-lost' | 'channel-up' }
-  /** The caller wants it undone, or knows that the client has reset the connection. */
-  | { readonly type: 'aborted' | 'client-gone'; readonly text: string }
-  /** The connection has ended at the target: no reason to wait out the grace period. */
-  | { readonly type: 'ended' }
+  | { readonly type: 'message'; readonly message: ToOriginMessage }
   | { readonly type: 'timeout'; readonly timer: OriginTimer }
 
-/** `complete` tells the caller; more effects may follow it later. `cancel` aborts a lock, silence or steer that is being carried out. */
 export type OriginEffect =
   | {
       readonly type:
@@ -131,28 +105,22 @@ export type OriginEffect =
         | 'snapshot'
         | 'silence'
         | 'offer'
-        | 'steer'
+        | 'forward'
         | 'thaw'
         | 'unlock'
         | 'release'
         | 'reset'
     }
-  | { readonly type: 'send'; readonly message: CommitMessage | AbortMessage }
+  | { readonly type: 'send'; readonly message: RefuseMessage }
   | { readonly type: 'start-timer'; readonly timer: OriginTimer; readonly milliseconds: number }
   | { readonly type: 'cancel-timer'; readonly timer: OriginTimer }
-  | {
-      readonly type: 'complete'
-      readonly result: 'handed-off' | 'rolled-back' | 'lost'
-      readonly failure?: HandoffFailure
-    }
+  | { readonly type: 'complete'; readonly result: OriginResult; readonly failure?: string }
 
 export interface OriginStep {
   readonly state: OriginState
   readonly effects: readonly OriginEffect[]
 }
 
-export interface OriginParameters {
-  readonly handoff: number
-  readonly epoch: number
+export interface OriginParameters extends HandoffReference {
   readonly limits: OriginLimits
 }

@@ -1,11 +1,13 @@
 import type { Channel } from '../ports.ts'
 import type { SteerTarget } from '../redirector.ts'
-import type { HandoffFailure } from './origin-state.ts'
+import type { HandoffFailure } from './coordinator-state.ts'
 
 /** How long each step took, in microseconds. A step that was not reached is absent. */
 export interface StepTimes {
   /** Putting the hold rule. */
   lock?: number
+  /** From asking the server that has the connection until its offer is here. */
+  take?: number
   freeze?: number
   snapshot?: number
   /** Making the hold silent. */
@@ -26,7 +28,8 @@ export interface StepTimes {
 
 /**
  * `handed-off`: the target's application has the connection. `rolled-back`: the connection goes on at the origin as if nothing had
- * happened. `lost`: neither is true; the origin's socket was reset and the rule removed (or, `unlock-failed`, could not be).
+ * happened. `lost`: neither is true; the origin's socket was reset and the rule removed (or, `unlock-failed`, could not be). What is
+ * said of the origin's socket is ordered, but not confirmed, when the origin is a server.
  */
 export interface HandoffOutcome {
   readonly result: 'handed-off' | 'rolled-back' | 'lost'
@@ -40,8 +43,8 @@ export interface HandoffOutcome {
 /** Where a connection is to go. */
 export interface HandoffDestination {
   readonly channel: Channel
-  /** How the origin's redirector reaches the target. */
-  readonly steer: SteerTarget
+  /** How the gateway's redirector reaches the target. Absent when the target is the gateway itself. */
+  readonly steer?: SteerTarget
   /** How many handoffs the target takes at a time (its hello says so). Default: no limit but its own refusal. */
   readonly maximumHandoffs?: number
 }

@@ -1,12 +1,46 @@
 import type { FlowKey } from '../flow.ts'
-import type { ErrorListener, RuleTable } from '../ports.ts'
+import type { ErrorListener } from '../ports.ts'
+import { UNLOCK_ATTEMPTS } from './coordinator-state.ts'
+import type { TimerWheel } from './timer-wheel.ts'
 
-/** Removes a rule that was put after its handoff had been given up. Nobody waits for it: `onError` hears of a failure. */
-export function removeOrphan(redirector: RuleTable, flow: FlowKey, onError: ErrorListener): void {
-  const report = (error: unknown): void => onError(error, { flow, step: 'unlock' })
+/** How long one attempt may take, and how long until the next one, in milliseconds. */
+const ATTEMPT_TIMEOUT = 1000
+const RETRY = 100
+
+/** A rule that was put after its handoff had been given up. Nobody waits for it. */
+export interface Orphan {
+  readonly flow: FlowKey
+  /** Whether it is still there: no newer handoff of the flow has put its own rule, which that one removes. */
+  readonly isThere: () => boolean
+  /** Removes it, or puts back the one that it has replaced. */
+  readonly mend: () => Promise<unknown>
+  readonly wheel: TimerWheel
+  /** Hears of every failure. */
+  readonly onError: ErrorListener
+}
+
+/** Mends an orphaned rule, which would hold or steer its flow for good. Tried again a few times. */
+export function mendOrphan(orphan: Orphan, attempt = 1): void {
+  const { flow, isThere, mend, wheel, onError } = orphan
+  if (!isThere()) return
+  const limit = wheel.start(ATTEMPT_TIMEOUT, () => again())
+  let answered = false
+  const settle = (): boolean => {
+    const first = !answered
+    answered = true
+    if (first) wheel.cancel(limit)
+    return first
+  }
+  const again = (): void => {
+    if (settle() && attempt < UNLOCK_ATTEMPTS) wheel.start(RETRY, () => mendOrphan(orphan, attempt + 1))
+  }
+  const onFailure = (error: unknown): void => {
+    onError(error, { flow, step: 'unlock' })
+    again()
+  }
   try {
-    redirector.remove(flow).catch(report)
+    mend().then(settle, onFailure)
   } catch (error) {
-    report(error)
+    onFailure(error)
   }
 }

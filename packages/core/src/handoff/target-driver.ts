@@ -1,11 +1,17 @@
 import type { FlowKey } from '../flow.ts'
 import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
-import type { Message, OfferMessage, OriginMessage } from '../protocol/messages.ts'
+import type { Message, OfferMessage, ReportedConnection, ToTargetMessage } from '../protocol/messages.ts'
 import { FinishedHandoffs } from './finished-handoffs.ts'
-import { removeOrphan } from './remove-orphan.ts'
+import { mendOrphan } from './remove-orphan.ts'
 import { refuseUnknown, targetStep } from './target.ts'
 import { sendAnswer, type TargetContext, TargetRun } from './target-run.ts'
-import { DEFAULT_TARGET_LIMITS, type Refusal, type TargetEffect, type TargetLimits } from './target-state.ts'
+import {
+  DEFAULT_TARGET_LIMITS,
+  type Refusal,
+  type TargetEffect,
+  type TargetLimits,
+  type TargetPhase,
+} from './target-state.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
 export interface HandoffTargetOptions<C extends RestoredConnection> {
@@ -17,6 +23,11 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
   readonly authorise: (flow: FlowKey, host: string) => boolean
   /** How many handoffs may be in progress; one more is refused as `busy`. */
   readonly maximumHandoffs: number
+  /**
+   * Makes room for a flow that this host has given away; false when it cannot now. A promise says when to ask again; it must not reject,
+   * and needs a time limit. Default: there is never anything in the way.
+   */
+  readonly supersede?: (flow: FlowKey) => boolean | Promise<unknown>
   /** Told of what fails when nobody waits for it. */
   readonly onError: ErrorListener
   readonly limits?: Partial<TargetLimits>
@@ -25,6 +36,13 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
 /** Handoffs that are over and still answered for: more than an origin's time limit for a commit, at thousands a second. */
 const FINISHED_COUNT = 65_536
 const FINISHED_MILLISECONDS = 30_000
+
+/** What a phase is to a gateway that asks. */
+const REPORTED: Partial<Record<TargetPhase, ReportedConnection['state']>> = {
+  prepared: 'prepared',
+  unlocking: 'owned',
+  adopting: 'owned',
+}
 
 /** A server's side of handoffs, many at once, from any number of origins. The caller feeds it every message of the channels. */
 export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
@@ -51,6 +69,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
       limits: { ...DEFAULT_TARGET_LIMITS, ...limits },
       onError,
       claim: (run, flow) => this.#claim(run, flow),
+      supersede: options.supersede ?? (() => true),
       finished: (run, state) => {
         this.#finished.add(run.key, state)
         this.#forget(run)
@@ -62,6 +81,18 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   /** The number of handoffs in progress, those that wait for their commit included. */
   get inFlight(): number {
     return this.#runs.size
+  }
+
+  /**
+   * The connections of a gateway that are restored here: those that wait for their commit, and as `owned` those that have it and that the
+   * application is taking.
+   */
+  *prepared(host: string): Iterable<ReportedConnection> {
+    for (const { state, channel, flow, reference } of this.#runs.values()) {
+      const reported = REPORTED[state.phase]
+      if (reported !== undefined && channel.host === host && flow !== undefined)
+        yield { flow, ...reference, state: reported }
+    }
   }
 
   /** A message came by the channel. True when it was one for a target, whether it meant something or not. */
@@ -86,14 +117,16 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
     return new Promise((resolve) => this.#closed.push(resolve))
   }
 
-  #receiveOther(channel: Channel, key: string, message: OriginMessage): void {
+  #receiveOther(channel: Channel, key: string, message: ToTargetMessage): void {
     const finished = this.#finished.get(key)
     if (finished) {
-      for (const effect of targetStep(finished, { type: 'message', message }).effects) this.#answer(channel, effect)
+      const { state, effects } = targetStep(finished, { type: 'message', message })
+      if (state !== finished) this.#finished.add(key, state)
+      for (const effect of effects) this.#answer(channel, effect, message)
     } else if (message.type === 'offer') {
       this.#begin(channel, key, message)
     } else if (message.type === 'commit') {
-      this.#answer(channel, refuseUnknown(message))
+      this.#answer(channel, refuseUnknown(message), message)
     }
   }
 
@@ -139,12 +172,19 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   }
 
   #orphaned(flow: FlowKey): void {
-    if (this.#flows.has(flow.id)) return
-    removeOrphan(this.#context.redirector, flow, this.#context.onError)
+    const { redirector, wheel, onError } = this.#context
+    const isThere = (): boolean => !this.#flows.has(flow.id)
+    mendOrphan({ flow, isThere, mend: () => redirector.remove(flow), wheel, onError })
   }
 
-  #answer(channel: Channel, effect: TargetEffect): void {
-    if (effect.type === 'send')
-      sendAnswer(channel, effect.message, (error) => this.#context.onError(error, { step: 'answer' }))
+  #answer(channel: Channel, effect: TargetEffect, { handoff, epoch }: ToTargetMessage): void {
+    const onError = (error: unknown): void => this.#context.onError(error, { step: effect.type })
+    if (effect.type === 'send') sendAnswer(channel, effect.message, onError)
+    if (effect.type !== 'revoke') return
+    try {
+      this.#context.application.revoke?.({ host: channel.host, handoff, epoch })
+    } catch (error) {
+      onError(error)
+    }
   }
 }

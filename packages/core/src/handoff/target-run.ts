@@ -1,7 +1,7 @@
 import { decodeSnapshot, hasUnacknowledgedBytes } from '../codec/snapshot.ts'
 import type { FlowKey } from '../flow.ts'
 import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
-import type { OfferMessage } from '../protocol/messages.ts'
+import type { HandoffReference, OfferMessage } from '../protocol/messages.ts'
 import type { TcpSnapshot } from '../snapshot.ts'
 import { errorText, wholeMicroseconds } from './error-text.ts'
 import { RunTimers } from './run-timers.ts'
@@ -28,6 +28,8 @@ export interface TargetContext<C extends RestoredConnection> {
   readonly onError: ErrorListener
   /** Reserves the flow for this handoff, or says why not. */
   claim(run: TargetRun<C>, flow: FlowKey): Refusal | undefined
+  /** Makes room for a flow that this host has given away. */
+  supersede(flow: FlowKey): boolean | Promise<unknown>
   /** Nothing is left but the answer to duplicates. */
   finished(run: TargetRun<C>, state: TargetState): void
   /** A lock was put after the handoff had been given up. */
@@ -62,6 +64,10 @@ export class TargetRun<C extends RestoredConnection> {
     this.#offer = offer
     this.#first = targetStart({ handoff: offer.handoff, epoch: offer.epoch, limits: context.limits })
     this.#state = this.#first.state
+  }
+
+  get reference(): HandoffReference {
+    return { handoff: this.#state.handoff, epoch: this.#state.epoch }
   }
 
   get state(): TargetState {
@@ -132,6 +138,9 @@ export class TargetRun<C extends RestoredConnection> {
       case 'reset':
         this.#last('reset', (connection) => connection.reset())
         return
+      case 'revoke':
+        this.#last('revoke', () => this.#context.application.revoke?.({ host: this.channel.host, ...this.reference }))
+        return
       case 'send':
         this.#send(effect)
         return
@@ -161,14 +170,25 @@ export class TargetRun<C extends RestoredConnection> {
     this.#snapshot = snapshot
     // The encoded bytes are not kept while the handoff waits for its commit.
     this.#offer = { ...(this.#offer as OfferMessage), snapshot: NOTHING }
-    this.dispatch({ type: 'valid', acknowledge: hasUnacknowledgedBytes(snapshot) })
+    this.#makeRoom(snapshot)
+  }
+
+  #makeRoom(snapshot: TcpSnapshot): void {
+    // When the offer is not wanted any more, what is in the way stays with those who have put it.
+    const superseded = this.#state.aborted || this.#context.supersede(snapshot.flow)
+    if (superseded === true) this.dispatch({ type: 'valid', acknowledge: hasUnacknowledgedBytes(snapshot) })
+    else if (superseded !== false) superseded.then(() => this.#makeRoom(snapshot))
+    else this.dispatch({ type: 'invalid', reason: 'busy', text: 'this host is still giving the connection away' })
   }
 
   #lock(): void {
     const onFailure = (error: unknown): void => this.dispatch({ type: 'lock-failed', text: errorText(error) })
     try {
       this.#context.redirector
-        .put({ action: 'hold', flow: this.flow as FlowKey }, { signal: this.#controller.signal })
+        .put(
+          { action: 'hold', flow: this.flow as FlowKey, handoff: this.reference },
+          { signal: this.#controller.signal },
+        )
         .then(() => this.dispatch({ type: 'locked' }), onFailure)
     } catch (error) {
       onFailure(error)

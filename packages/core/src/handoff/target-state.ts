@@ -1,4 +1,4 @@
-import type { OriginMessage, RefuseReason, TargetMessage } from '../protocol/messages.ts'
+import type { FromTargetMessage, RefuseReason, ToTargetMessage } from '../protocol/messages.ts'
 
 /** The longest that each step may take, in milliseconds. */
 export interface TargetLimits {
@@ -27,8 +27,8 @@ export type TargetTimer = keyof TargetLimits
 /**
  * `validating`, `locking`, `restoring`: on the way to `prepared`, where the restored connection waits for the commit.
  * `withdrawing`: not to be; the hold rule is being removed. `unlocking`: committed, the hold rule is being removed; `adopting`: the
- * application is taking the connection. Last phases, kept for a while to answer duplicates: `owned`, `failed` (after the commit),
- * `refused`, `discarded`.
+ * application is taking the connection. Last phases, kept for a while to answer duplicates: `owned`, `revoked` (owned, and given up by
+ * the coordinator), `failed` (after the commit), `refused`, `discarded`.
  */
 export type TargetPhase =
   | 'validating'
@@ -39,6 +39,7 @@ export type TargetPhase =
   | 'unlocking'
   | 'adopting'
   | 'owned'
+  | 'revoked'
   | 'failed'
   | 'refused'
   | 'discarded'
@@ -59,7 +60,7 @@ export interface TargetState {
   readonly acknowledge: boolean
   readonly restoreMicroseconds: number
   readonly adoptMicroseconds: number
-  /** The origin has withdrawn the offer before it was prepared. */
+  /** The origin has withdrawn the offer before it was prepared, or the coordinator has given the connection up after the commit. */
   readonly aborted: boolean
   readonly refusal?: Refusal
   /** Attempts made to remove the rule. */
@@ -73,7 +74,7 @@ export type TargetEvent =
   | { readonly type: 'lock-failed' | 'restore-failed' | 'unlock-failed' | 'adopt-failed'; readonly text: string }
   | { readonly type: 'restored'; readonly restoreMicroseconds: number }
   | { readonly type: 'adopted'; readonly adoptMicroseconds: number }
-  | { readonly type: 'message'; readonly message: OriginMessage }
+  | { readonly type: 'message'; readonly message: ToTargetMessage }
   /** This host withdraws: it is closing, or the origin has made another offer for the flow. */
   | { readonly type: 'withdrawn' }
   | { readonly type: 'timeout'; readonly timer: TargetTimer }
@@ -90,8 +91,10 @@ export type TargetEffect =
         | 'adopt'
         | 'discard'
         | 'reset'
+        /** Ask the application to close what it has. */
+        | 'revoke'
     }
-  | { readonly type: 'send'; readonly message: TargetMessage }
+  | { readonly type: 'send'; readonly message: FromTargetMessage }
   | { readonly type: 'start-timer'; readonly timer: TargetTimer; readonly milliseconds: number }
   | { readonly type: 'cancel-timer'; readonly timer: TargetTimer }
 

@@ -1,5 +1,5 @@
 import type { CommitMessage, OfferMessage, RefuseReason } from '../protocol/messages.ts'
-import { UNLOCK_ATTEMPTS } from './origin-state.ts'
+import { UNLOCK_ATTEMPTS } from './coordinator-state.ts'
 import type {
   Refusal,
   TargetEffect,
@@ -19,6 +19,7 @@ const ACKNOWLEDGE = { type: 'acknowledge' } as const
 const ADOPT = { type: 'adopt' } as const
 const DISCARD = { type: 'discard' } as const
 const RESET = { type: 'reset' } as const
+const GIVEN_UP = 'the coordinator has given the connection up'
 
 /** The first step at the target: look at what is offered. */
 export function targetStart({ handoff, epoch, limits }: TargetParameters): TargetStep {
@@ -68,8 +69,10 @@ export function targetStep(state: TargetState, event: TargetEvent): TargetStep {
 
 /** Whether a phase is one of the last: nothing is held any more, only duplicates are answered. */
 export function isLast({ phase }: TargetState): boolean {
-  return phase === 'owned' || phase === 'failed' || phase === 'refused' || phase === 'discarded'
+  return LAST.has(phase)
 }
+
+const LAST: ReadonlySet<TargetState['phase']> = new Set(['owned', 'revoked', 'failed', 'refused', 'discarded'])
 
 /** The answer to a commit that nothing is known of: after a restart, or when the origin was too late. */
 export function refuseUnknown({ handoff, epoch }: CommitMessage | OfferMessage): TargetEffect {
@@ -79,11 +82,15 @@ export function refuseUnknown({ handoff, epoch }: CommitMessage | OfferMessage):
 
 function validating(state: TargetState, event: TargetEvent): TargetStep {
   if (event.type === 'valid') {
+    if (state.aborted) return { state: { ...state, phase: 'discarded' }, effects: [] }
     const next: TargetState = { ...state, phase: 'locking', acknowledge: event.acknowledge }
     return { state: next, effects: [start(state, 'lock'), LOCK] }
   }
-  if (event.type === 'invalid') return refuse(state, event, 'refused')
-  return ignore(state)
+  if (event.type === 'invalid') {
+    return state.aborted ? { state: { ...state, phase: 'discarded' }, effects: [] } : refuse(state, event, 'refused')
+  }
+  // It may have to wait for what is left of an earlier handoff.
+  return isWithdrawal(event) && !state.aborted ? { state: { ...state, aborted: true }, effects: [] } : ignore(state)
 }
 
 function locking(state: TargetState, event: TargetEvent): TargetStep {
@@ -93,11 +100,11 @@ function locking(state: TargetState, event: TargetEvent): TargetStep {
       return { state: { ...state, phase: 'restoring' }, effects: [cancelTimer('lock'), RESTORE] }
     }
     case 'lock-failed': {
-      // Putting a rule is atomic: there is none.
+      // What may be there is what this host had put when it gave the connection away, and has nobody else who removes it.
       const cancel = [cancelTimer('lock')]
-      if (state.aborted) return { state: { ...state, phase: 'discarded' }, effects: cancel }
-      if (state.refusal) return { state: { ...state, phase: 'refused' }, effects: cancel }
-      return refuse(state, { reason: 'failed', text: event.text }, 'refused', cancel)
+      if (state.aborted || state.refusal) return withdraw(state, cancel)
+      const refusal = { reason: 'failed', text: event.text } as const
+      return withdraw({ ...state, refusal }, [...cancel, sendRefusal(state, refusal)])
     }
     case 'timeout':
       if (event.timer !== 'lock') return ignore(state)
@@ -152,15 +159,21 @@ function withdrawing(state: TargetState, event: TargetEvent): TargetStep {
 
 /** Committed: the lock goes, and what it held meets the restored socket. */
 function unlocking(state: TargetState, event: TargetEvent): TargetStep {
+  if (isAbort(event)) return remember(state)
   const adopt = (): TargetStep => ({
     state: { ...state, phase: 'adopting' },
     effects: state.acknowledge ? [start(state, 'adopt'), ACKNOWLEDGE, ADOPT] : [start(state, 'adopt'), ADOPT],
   })
-  return afterUnlock(state, event, adopt, (text) => refuse(state, { reason: 'failed', text }, 'failed', [RESET]))
+  const fail = (text: string): TargetStep => refuse(state, { reason: 'failed', text }, 'failed', [RESET])
+  return afterUnlock(state, event, state.aborted ? () => fail(GIVEN_UP) : adopt, fail)
 }
 
 function adopting(state: TargetState, event: TargetEvent): TargetStep {
+  if (isAbort(event)) return remember(state)
   if (event.type === 'adopted') {
+    if (state.aborted) {
+      return { state: { ...state, phase: 'revoked' }, effects: [cancelTimer('adopt'), { type: 'revoke' }] }
+    }
     const next: TargetState = { ...state, phase: 'owned', adoptMicroseconds: event.adoptMicroseconds }
     return { state: next, effects: [cancelTimer('adopt'), sendCommitted(next)] }
   }
@@ -179,6 +192,10 @@ function last(state: TargetState, event: TargetEvent): TargetStep {
   if (event.type !== 'message') return ignore(state)
   if (event.message.type === 'offer' && state.phase === 'refused' && state.refusal) {
     return { state, effects: [sendRefusal(state, state.refusal)] }
+  }
+  // After the commit an abort means that the coordinator has given the connection up.
+  if (event.message.type === 'abort' && state.phase === 'owned') {
+    return { state: { ...state, phase: 'revoked' }, effects: [{ type: 'revoke' }] }
   }
   if (event.message.type !== 'commit') return ignore(state)
   if (state.phase === 'owned') return { state, effects: [sendCommitted(state)] }
@@ -226,8 +243,17 @@ function before(effects: TargetEffect[], step: TargetStep): TargetStep {
   return { state: step.state, effects: [...effects, ...step.effects] }
 }
 
+/** The coordinator has given the connection up after the commit: it counts when the step that is being taken is done. */
+function remember(state: TargetState): TargetStep {
+  return state.aborted ? ignore(state) : { state: { ...state, aborted: true }, effects: [] }
+}
+
+function isAbort(event: TargetEvent): boolean {
+  return event.type === 'message' && event.message.type === 'abort'
+}
+
 function isWithdrawal(event: TargetEvent): boolean {
-  return event.type === 'withdrawn' || (event.type === 'message' && event.message.type === 'abort')
+  return event.type === 'withdrawn' || isAbort(event)
 }
 
 function ignore(state: TargetState): TargetStep {

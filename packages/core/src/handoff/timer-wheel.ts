@@ -13,7 +13,8 @@ export interface WheelTimer {
 export class TimerWheel {
   readonly #clock: Clock
   readonly #tickMilliseconds: number
-  readonly #slots: Set<WheelTimer>[]
+  /** Made when they are first used. */
+  readonly #slots: (Set<WheelTimer> | undefined)[]
   #size = 0
   /** The last tick that was looked at. */
   #tick = 0
@@ -22,7 +23,7 @@ export class TimerWheel {
   constructor(clock: Clock, tickMilliseconds = 10, slots = 512) {
     this.#clock = clock
     this.#tickMilliseconds = tickMilliseconds
-    this.#slots = Array.from({ length: slots }, () => new Set())
+    this.#slots = new Array(slots)
   }
 
   /** The number of limits that run. */
@@ -57,8 +58,10 @@ export class TimerWheel {
     const first = Math.max(this.#tick + 1, now - this.#slots.length + 1)
     this.#tick = Math.max(this.#tick, now)
     for (let tick = first; tick <= now; tick++) {
-      for (const timer of this.#slot(tick)) {
-        if (timer.due > now || !this.#slot(tick).delete(timer)) continue
+      const slot = this.#slots[tick % this.#slots.length]
+      if (slot === undefined) continue
+      for (const timer of slot) {
+        if (timer.due > now || !slot.delete(timer)) continue
         this.#size -= 1
         timer.callback()
       }
@@ -67,6 +70,9 @@ export class TimerWheel {
   }
 
   #slot(tick: number): Set<WheelTimer> {
-    return this.#slots[tick % this.#slots.length] as Set<WheelTimer>
+    const index = tick % this.#slots.length
+    const slot = this.#slots[index] ?? new Set()
+    this.#slots[index] = slot
+    return slot
   }
 }

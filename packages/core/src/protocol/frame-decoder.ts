@@ -1,6 +1,7 @@
 import { CodecError } from '../errors.ts'
-import { decodeFields, FRAME_HEADER_LENGTH, maximumFieldsLength } from './codec.ts'
+import { decodeFields } from './decode.ts'
 import type { Message } from './messages.ts'
+import { FRAME_HEADER_LENGTH, maximumFieldsLength } from './wire.ts'
 
 export interface FrameLimits {
   /**
@@ -80,6 +81,8 @@ export class FrameDecoder {
     if (this.#filled !== end) return
     const frame = this.#partial.subarray(FRAME_HEADER_LENGTH, end)
     messages.push(decodeFields(this.#partial[4] ?? 0, frame))
+    // It may have had a snapshot in it.
+    this.#partial.fill(0, 0, end)
     this.#filled = 0
     // A great frame must not pin its memory for as long as the channel lives.
     if (this.#partial.length > INITIAL_CAPACITY * 16) this.#partial = new Uint8Array(INITIAL_CAPACITY)
@@ -99,6 +102,7 @@ export class FrameDecoder {
     if (needed > this.#partial.length) {
       const grown = new Uint8Array(Math.max(needed, this.#partial.length * 2))
       grown.set(this.#partial.subarray(0, this.#filled))
+      this.#partial.fill(0, 0, this.#filled)
       this.#partial = grown
     }
     this.#partial.set(bytes, this.#filled)

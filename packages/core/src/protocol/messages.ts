@@ -12,6 +12,11 @@ export const MAXIMUM_TEXT_LENGTH = 1024
 /** The most that the application part of an offer may hold, in bytes. */
 export const MAXIMUM_APPLICATION_LENGTH = 64 * 1024
 
+/** The most that a yield may hold of the next request, in bytes. */
+export const MAXIMUM_REQUEST_LENGTH = 64 * 1024
+/** The most connections in one report; a host with more sends several. */
+export const MAXIMUM_REPORT_LENGTH = 512
+
 /** The first message on a control channel, in both directions. */
 export interface HelloMessage {
   readonly type: 'hello'
@@ -34,7 +39,10 @@ export interface HandoffReference {
   readonly epoch: number
 }
 
-/** Origin to target: restore this connection and say nothing on it yet. */
+/**
+ * Origin to target: restore this connection and say nothing on it yet. A server that gives a connection sends it to the gateway, which
+ * passes it on with the same reference.
+ */
 export interface OfferMessage extends HandoffReference {
   readonly type: 'offer'
   /** The encoded snapshot (`encodeSnapshot`). */
@@ -76,7 +84,10 @@ export interface CommittedMessage extends HandoffReference {
   readonly adoptMicroseconds: number
 }
 
-/** Origin to target: forget the handoff, silently. Means nothing after a commit that arrived. */
+/**
+ * Coordinator to target: forget the handoff, silently; one that arrives after the commit makes the target reset the connection.
+ * Gateway to a server that offered a connection: it goes on with you.
+ */
 export interface AbortMessage extends HandoffReference {
   readonly type: 'abort'
 }
@@ -88,6 +99,79 @@ export interface AbortMessage extends HandoffReference {
 export interface EndedMessage extends HandoffReference {
   readonly type: 'ended'
   readonly flow: FlowKey
+}
+
+/**
+ * Server to gateway: the connection that this handoff brought stands at a request boundary, and is paused there until the gateway says
+ * `take` or `keep`.
+ */
+export interface YieldMessage extends HandoffReference {
+  readonly type: 'yield'
+  readonly flow: FlowKey
+  /** It stands between two writes of a response instead: only another server can go on with it. */
+  readonly responding: boolean
+  /** The next request, as far as it was read: its head when that is complete. At most 64 KiB. */
+  readonly request: Uint8Array
+}
+
+/** Gateway to server: the connection that this handoff brought stays where it is. */
+export interface KeepMessage extends HandoffReference {
+  readonly type: 'keep'
+}
+
+/** Gateway to server: bring the connection that this handoff brought to its next request boundary, and yield it. */
+export interface RecallMessage extends HandoffReference {
+  readonly type: 'recall'
+  readonly flow: FlowKey
+}
+
+/** Gateway to server: freeze the connection and offer it, with this message's reference. The client's packets are held. */
+export interface TakeMessage extends HandoffReference {
+  readonly type: 'take'
+  readonly flow: FlowKey
+  /** The handoff that brought the connection to the server. */
+  readonly connection: HandoffReference
+}
+
+/** Gateway to the server that offered the connection: it lives elsewhere now; close the frozen socket silently. */
+export interface ReleaseMessage extends HandoffReference {
+  readonly type: 'release'
+}
+
+/** Gateway to the server that offered the connection: it is lost; tell the client with an RST. */
+export interface ResetMessage extends HandoffReference {
+  readonly type: 'reset'
+}
+
+/** Gateway to server: report your connections. */
+export interface AuditMessage {
+  readonly type: 'audit'
+  /** Any u32; the report repeats it. */
+  readonly nonce: number
+}
+
+/**
+ * `owned`: the application has it. `prepared`: restored, waits for the commit of its handoff. `offered`: frozen, waits for the gateway's
+ * decision on its handoff, which is that of the offer.
+ */
+export const REPORT_STATES = ['owned', 'prepared', 'offered'] as const
+
+/** A connection that a server has. */
+export interface ReportedConnection extends HandoffReference {
+  readonly flow: FlowKey
+  readonly state: (typeof REPORT_STATES)[number]
+  /** With `offered`: the handoff that brought the connection to the server. */
+  readonly connection?: HandoffReference
+}
+
+/** Server to gateway: the connections that the gateway has given to this host, or a part of them. */
+export interface ReportMessage {
+  readonly type: 'report'
+  readonly nonce: number
+  /** Nothing more follows. */
+  readonly last: boolean
+  /** At most 512. */
+  readonly connections: readonly ReportedConnection[]
 }
 
 export interface PingMessage {
@@ -111,6 +195,14 @@ export type Message =
   | CommittedMessage
   | AbortMessage
   | EndedMessage
+  | YieldMessage
+  | KeepMessage
+  | RecallMessage
+  | TakeMessage
+  | ReleaseMessage
+  | ResetMessage
+  | AuditMessage
+  | ReportMessage
   | PingMessage
   | PongMessage
 
@@ -122,7 +214,11 @@ export interface OutgoingOffer extends Omit<OfferMessage, 'snapshot'> {
 /** What may be sent on a control channel. */
 export type OutgoingMessage = Message | OutgoingOffer
 
-/** What an origin sends and a target receives. */
-export type OriginMessage = OfferMessage | CommitMessage | AbortMessage
-/** What a target sends and an origin receives. */
-export type TargetMessage = AcceptMessage | RefuseMessage | CommittedMessage
+/** What a coordinator sends to a target. */
+export type ToTargetMessage = OfferMessage | CommitMessage | AbortMessage
+/** What a target answers. */
+export type FromTargetMessage = AcceptMessage | RefuseMessage | CommittedMessage
+/** What a coordinator sends to a server that gives a connection. */
+export type ToOriginMessage = TakeMessage | AbortMessage | ReleaseMessage | ResetMessage
+/** What a server that gives a connection answers. */
+export type FromOriginMessage = OfferMessage | RefuseMessage

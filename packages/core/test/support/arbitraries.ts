@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { FlowKey, MacAddress, type Message, REFUSE_REASONS, type TcpSnapshot } from '../../src/index.ts'
+import { FlowKey, MacAddress, type Message, REFUSE_REASONS, REPORT_STATES, type TcpSnapshot } from '../../src/index.ts'
 
 const port = fc.integer({ min: 1, max: 0xffff })
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
@@ -33,7 +33,10 @@ export const snapshot: fc.Arbitrary<TcpSnapshot> = fc.record({
     .record({ sendLastUpdate: u32, a: windowSize, b: windowSize, receiveWindow: windowSize, receiveLastUpdate: u32 })
     .map(({ a, b, ...rest }) => ({ ...rest, sendWindow: Math.min(a, b), maximumWindow: Math.max(a, b) })),
   send: fc.record({ sequence: u32, sent: bytes, unsent: bytes }),
-  receive: fc.record({ sequence: u32, queue: bytes }),
+  receive: fc.record(
+    { sequence: u32, queue: bytes, fin: fc.constant(true) },
+    { requiredKeys: ['sequence', 'queue'], noNullPrototype: true },
+  ),
 })
 
 const reference = { handoff: fc.maxSafeNat(), epoch: u32 }
@@ -60,5 +63,21 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant('committed' as const), ...reference, adoptMicroseconds: u32 }),
   fc.record({ type: fc.constant('abort' as const), ...reference }),
   fc.record({ type: fc.constant('ended' as const), ...reference, flow }),
-  fc.record({ type: fc.constantFrom('ping' as const, 'pong' as const), nonce: u32 }),
+  fc.record({ type: fc.constant('yield' as const), ...reference, flow, responding: fc.boolean(), request: bytes }),
+  fc.record({ type: fc.constantFrom('keep' as const, 'release' as const, 'reset' as const), ...reference }),
+  fc.record({ type: fc.constant('recall' as const), ...reference, flow }),
+  fc.record({ type: fc.constant('take' as const), ...reference, flow, connection: fc.record(reference) }),
+  fc.record({
+    type: fc.constant('report' as const),
+    nonce: u32,
+    last: fc.boolean(),
+    connections: fc.array(
+      fc.record(
+        { ...reference, flow, state: fc.constantFrom(...REPORT_STATES), connection: fc.record(reference) },
+        { requiredKeys: ['handoff', 'epoch', 'flow', 'state'] },
+      ),
+      { maxLength: 5 },
+    ),
+  }),
+  fc.record({ type: fc.constantFrom('ping' as const, 'pong' as const, 'audit' as const), nonce: u32 }),
 )

@@ -7,32 +7,30 @@ import {
   type OriginTimer,
   originStart,
   originStep,
-  type TargetMessage,
+  type ToOriginMessage,
 } from '../../src/index.ts'
 
 export const reference = { handoff: 7, epoch: 3 }
-export const accept: TargetMessage = { type: 'accept', ...reference, restoreMicroseconds: 1 }
-export const refuse: TargetMessage = { type: 'refuse', ...reference, reason: 'unknown', text: 'no' }
-export const committed: TargetMessage = { type: 'committed', ...reference, adoptMicroseconds: 1 }
-export const messages = [accept, refuse, committed]
-
-type Call = 'freeze' | 'snapshot' | 'thaw'
+export const abort: ToOriginMessage = { type: 'abort', ...reference }
+export const release: ToOriginMessage = { type: 'release', ...reference }
+export const reset: ToOriginMessage = { type: 'reset', ...reference }
+export const messages = [abort, release, reset]
 
 /** The world around the machine: what its effects have done so far. Invariants are checked at each effect. */
 export interface World {
   readonly state: OriginState
-  readonly rule: 'none' | 'hold' | 'silent' | 'steer'
+  readonly rule: 'none' | 'hold' | 'silent' | 'forward'
   readonly socket: 'live' | 'frozen' | 'released' | 'reset'
   /** Puts that the redirector has not answered, removals likewise. */
-  readonly putting: readonly ('hold' | 'silent' | 'steer')[]
+  readonly putting: readonly ('hold' | 'silent' | 'forward')[]
   readonly removals: number
   /** A synchronous call whose answer must be the next event. */
-  readonly call: Call | undefined
+  readonly call: 'freeze' | 'snapshot' | 'thaw' | undefined
   readonly timers: readonly OriginTimer[]
-  readonly accepted: boolean
+  /** The gateway has the offer, and what it has decided: the first decision counts. */
   readonly offered: boolean
-  readonly aborted: boolean
-  readonly wasSteered: boolean
+  readonly decision: ToOriginMessage['type'] | undefined
+  readonly refused: boolean
   readonly outcome: string | undefined
 }
 
@@ -41,9 +39,6 @@ function apply(world: World, effect: OriginEffect): World {
   switch (effect.type) {
     case 'lock':
       return { ...world, putting: [...world.putting, 'hold'] }
-    case 'steer':
-      expect([rule, socket, world.accepted]).toEqual(['silent', 'frozen', true])
-      return { ...world, putting: [...world.putting, 'steer'] }
     case 'freeze':
       // Invariant 1: a socket falls silent only behind a lock.
       expect([rule, socket]).toEqual(['hold', 'live'])
@@ -56,27 +51,33 @@ function apply(world: World, effect: OriginEffect): World {
       return { ...world, putting: [...world.putting, 'silent'] }
     case 'offer':
       // Invariant 5: what the frozen socket says from here on is not heard.
-      expect([rule, socket]).toEqual(['silent', 'frozen'])
+      expect([rule, socket, world.refused]).toEqual(['silent', 'frozen', false])
       return { ...world, offered: true }
+    case 'forward':
+      // The connection lives elsewhere, or nobody has said where.
+      expect([socket, ['release', undefined].includes(world.decision)]).toEqual(['frozen', true])
+      return { ...world, putting: [...world.putting, 'forward'] }
     case 'thaw':
-      // After the commit there is no way back.
-      expect([socket, world.wasSteered]).toEqual(['frozen', false])
+      // What was offered may live elsewhere: it goes on here only when the gateway says so.
+      expect(socket).toBe('frozen')
+      if (world.offered) expect(world.decision).toBe('abort')
       return { ...world, call: 'thaw' }
     case 'unlock':
-      // Invariant 7: the lock goes only when the socket lives again, or when the connection is given up.
-      if (!state.lost) expect(socket).toBe('live')
+      // Invariant 7: the lock goes when the socket lives, or is closed, or is to be closed with an RST, which the lock would swallow.
+      if (state.result === 'kept') expect(socket).toBe('live')
+      if (state.result === 'given') expect(['released', 'frozen']).toContain(socket)
       return { ...world, removals: Math.min(world.removals + 1, 2) }
     case 'release':
-      // Invariant 5, and the end of it: only after `committed`, behind the steer rule.
-      expect([rule, socket, world.outcome]).toEqual(['steer', 'frozen', 'handed-off'])
+      // Never what goes on here.
+      expect([socket, state.result !== 'kept']).toEqual(['frozen', true])
       return { ...world, socket: 'released' }
     case 'reset':
-      expect(state.lost).toBe(true)
+      expect(['frozen', 'live']).toContain(socket)
+      expect([state.result, world.decision === 'release']).toEqual(['lost', false])
       return { ...world, socket: 'reset' }
     case 'send':
-      if (effect.message.type === 'commit') expect(world.wasSteered).toBe(true)
-      else expect(world.offered).toBe(true)
-      return effect.message.type === 'abort' ? { ...world, aborted: true } : world
+      expect([world.offered, world.refused]).toEqual([false, false])
+      return { ...world, refused: true }
     case 'start-timer':
       expect(effect.milliseconds).toBeGreaterThan(0)
       return { ...world, timers: [...new Set([...world.timers, effect.timer])].sort() }
@@ -84,77 +85,73 @@ function apply(world: World, effect: OriginEffect): World {
       return { ...world, timers: world.timers.filter((timer) => timer !== effect.timer) }
     case 'complete':
       expect(world.outcome).toBeUndefined()
-      checkOutcome(world, effect)
+      expect(effect.failure === undefined).toBe(effect.result === 'given')
       return { ...world, outcome: effect.result }
     default:
       return world
   }
 }
 
-function checkOutcome(world: World, { result, failure }: Extract<OriginEffect, { type: 'complete' }>): void {
-  expect(failure === undefined).toBe(result === 'handed-off')
-  if (result === 'handed-off') expect([world.rule, world.socket]).toEqual(['steer', 'frozen'])
-  if (result === 'rolled-back') {
-    expect([world.rule, world.socket, world.wasSteered]).toEqual(['none', 'live', false])
-    // The target must not keep what it was offered.
-    expect(world.aborted).toBe(world.offered)
-  }
-  if (result === 'lost') expect(world.socket).toBe('reset')
-}
-
 /** The world after the event, which must be one that can happen in it. */
 export function after(world: World, event: OriginEvent, change: Partial<World> = {}): World {
-  const changed = { ...world, ...change }
   const { state, effects } = originStep(world.state, event)
-  return effects.reduce(apply, { ...changed, state })
+  return effects.reduce(apply, { ...world, ...change, state })
 }
 
 export function* successors(world: World): Generator<World> {
   const done = { call: undefined }
   if (world.call === 'freeze') {
     yield after(world, { type: 'frozen' }, { ...done, socket: 'frozen' })
-    yield after(world, { type: 'freeze-failed', text: '' }, done)
+    yield after(world, { type: 'freeze-failed', text: 'x' }, done)
     return
   }
   if (world.call === 'snapshot') {
-    yield after(world, { type: 'snapshot-taken', acknowledge: true }, done)
-    yield after(world, { type: 'snapshot-failed', text: '' }, done)
+    yield after(world, { type: 'snapshot-taken' }, done)
+    yield after(world, { type: 'snapshot-failed', text: 'x' }, done)
     return
   }
   if (world.call === 'thaw') {
     yield after(world, { type: 'thawed' }, { ...done, socket: 'live' })
-    yield after(world, { type: 'thaw-failed', text: '' }, done)
+    yield after(world, { type: 'thaw-failed', text: 'x' }, done)
     return
   }
   if (world.state.phase === 'finished') return
   yield* redirectorAnswers(world)
-  for (const message of messages) {
-    yield after(world, { type: 'message', message }, { accepted: world.accepted || message.type === 'accept' })
-  }
-  for (const type of ['channel-lost', 'channel-up', 'ended'] as const) yield after(world, { type })
-  for (const type of ['aborted', 'client-gone'] as const) yield after(world, { type, text: '' })
-  if (world.offered) yield after(world, { type: 'send-failed', text: '' })
+  yield* decisions(world)
+  yield after(world, { type: 'superseded' })
+  // The driver says so of what the gateway has not got.
+  yield after(world, { type: 'aborted', text: 'x' })
   for (const timer of world.timers) {
     yield after(world, { type: 'timeout', timer }, { timers: world.timers.filter((other) => other !== timer) })
   }
 }
 
-const DONE = { hold: 'locked', silent: 'silenced', steer: 'steered' } as const
-const FAILED = { hold: 'lock-failed', silent: 'silence-failed', steer: 'steer-failed' } as const
+/** The gateway decides on what it was offered, and says it once; before that it can only give up, and later nobody waits for it. */
+function* decisions(world: World): Generator<World> {
+  for (const message of messages) {
+    const early = !world.offered && message.type !== 'abort'
+    const changed = world.decision !== undefined && world.decision !== message.type
+    if (early || changed) continue
+    const decides = world.state.phase === 'offered'
+    yield after(world, { type: 'message', message }, decides ? { decision: message.type } : {})
+  }
+}
+
+const DONE = { hold: 'locked', silent: 'silenced', forward: 'forwarded' } as const
+const FAILED = { hold: 'lock-failed', silent: 'silence-failed', forward: 'forward-failed' } as const
 
 function* redirectorAnswers(world: World): Generator<World> {
   const [put] = world.putting
   if (put) {
     const putting = world.putting.slice(1)
-    const wasSteered = world.wasSteered || put === 'steer'
-    yield after(world, { type: DONE[put] }, { putting, rule: put, wasSteered })
-    yield after(world, { type: FAILED[put], text: '' }, { putting })
+    yield after(world, { type: DONE[put] }, { putting, rule: put })
+    yield after(world, { type: FAILED[put], text: 'x' }, { putting })
     return
   }
   if (world.removals > 0) {
     const removals = world.removals - 1
     yield after(world, { type: 'unlocked' }, { removals, rule: 'none' })
-    yield after(world, { type: 'unlock-failed', text: '' }, { removals })
+    yield after(world, { type: 'unlock-failed', text: 'x' }, { removals })
   }
 }
 
@@ -170,10 +167,9 @@ export function begin(): World {
     removals: 0,
     call: undefined,
     timers: [],
-    accepted: false,
     offered: false,
-    aborted: false,
-    wasSteered: false,
+    decision: undefined,
+    refused: false,
     outcome: undefined,
   }
   return effects.reduce(apply, world)

@@ -5,7 +5,7 @@ import {
   FlowKey,
   FrameDecoder,
   type HandOffOptions,
-  HandoffOrigin,
+  HandoffCoordinator,
   type HandoffOutcome,
   HandoffTarget,
   MacAddress,
@@ -76,7 +76,7 @@ export class Scene {
   readonly adopted: { flow: string; application: string; host: string }[] = []
   readonly toServer = new MemoryChannel('server', (message) => this.target.receive(this.toGateway, message))
   readonly toGateway = new MemoryChannel('gateway', (message) => this.origin.receive(this.toServer, message))
-  origin: HandoffOrigin
+  origin: HandoffCoordinator
   target: HandoffTarget<FakeRestoredConnection>
   #begun = 0
   authorise: (flow: FlowKey, host: string) => boolean = () => true
@@ -86,7 +86,7 @@ export class Scene {
     const onError = (error: unknown, { step }: { step: string }): void => {
       this.errors.push(`${step}: ${error instanceof Error ? error.message : error}`)
     }
-    this.origin = new HandoffOrigin({ redirector: this.gatewayRules, clock, epoch: 1, onError })
+    this.origin = new HandoffCoordinator({ redirector: this.gatewayRules, clock, epoch: 1, onError })
     this.target = new HandoffTarget({
       redirector: this.serverRules,
       clock,

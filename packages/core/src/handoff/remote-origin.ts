@@ -1,0 +1,60 @@
+import type { Channel, OriginConnection, YieldedConnection } from '../ports.ts'
+import type { AbortMessage, HandoffReference, ReleaseMessage, ResetMessage } from '../protocol/messages.ts'
+import type { SteerRule } from '../redirector.ts'
+
+/** What a coordinator has decided. It must reach the other host however often the channel breaks. */
+export type Decision = AbortMessage | ReleaseMessage | ResetMessage
+
+/** Sends a decision as soon as the channel has returned. */
+export type Owed = (channel: Channel, message: Decision) => void
+
+/** The frozen socket of a handoff whose origin is a server: what is done to it is done by messages. */
+export class RemoteOrigin implements Pick<OriginConnection, 'thaw' | 'release' | 'reset'> {
+  readonly channel: Channel
+  /** The rule that brings the client's packets back to the server. */
+  readonly rule: SteerRule
+  readonly #connection: YieldedConnection
+  readonly #handoff: HandoffReference
+  readonly #owe: Owed
+
+  constructor(connection: YieldedConnection, handoff: HandoffReference, owe: Owed) {
+    this.channel = connection.channel
+    this.rule = {
+      action: 'steer',
+      flow: connection.flow,
+      target: connection.steer,
+      handoff: connection.connection,
+    }
+    this.#connection = connection
+    this.#handoff = handoff
+    this.#owe = owe
+  }
+
+  /** Asks for the connection. Throws when the channel does not take the message. */
+  take(): void {
+    const { flow, connection } = this.#connection
+    this.channel.send({ type: 'take', ...this.#handoff, flow, connection })
+  }
+
+  thaw(): void {
+    this.#decide({ type: 'abort', ...this.#handoff })
+  }
+
+  release(): void {
+    this.#decide({ type: 'release', ...this.#handoff })
+  }
+
+  reset(): void {
+    this.#decide({ type: 'reset', ...this.#handoff })
+  }
+
+  #decide(message: Decision): void {
+    try {
+      if (this.channel.connected) this.channel.send(message)
+      else this.#owe(this.channel, message)
+    } catch {
+      // Not lost: it goes out when the channel has room, or has returned.
+      this.#owe(this.channel, message)
+    }
+  }
+}
