@@ -2,7 +2,20 @@ import { constants } from 'node:os'
 import { XoffloadError } from '@xoffload/core'
 
 /** The errno numbers that callers tell apart. */
-export const { E2BIG, EAGAIN, EBUSY, EEXIST, EINVAL, ENOBUFS, ENOENT, ENOMEM, ENOSPC, EPERM } = constants.errno
+export const {
+  E2BIG,
+  EADDRINUSE,
+  EAGAIN,
+  EBUSY,
+  ECONNREFUSED,
+  EEXIST,
+  EINVAL,
+  ENOBUFS,
+  ENOENT,
+  ENOMEM,
+  ENOSPC,
+  EPERM,
+} = constants.errno
 
 /** An errno name of Linux, such as `EADDRINUSE` (include/uapi/asm-generic/errno.h). */
 export type ErrnoName = keyof typeof constants.errno | `E${string}`

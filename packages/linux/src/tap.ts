@@ -1,4 +1,4 @@
-import { EAGAIN, EBUSY, LinuxError } from './errno.ts'
+import { EAGAIN, EBUSY, errnoName, LinuxError } from './errno.ts'
 import { check, lastErrno, libc } from './ffi/libc.ts'
 import { cString, NativeMemory, textUntilNul } from './ffi/memory.ts'
 import { Rtnetlink } from './netlink/rtnetlink.ts'
@@ -37,13 +37,16 @@ export class Tap {
   readonly fd: number
   readonly name: string
   readonly ifindex: number
+  /** Of the network namespace that the device is in, whichever the caller is in later. */
+  readonly #rtnetlink: Rtnetlink
   readonly #buffer = new NativeMemory(FRAME_LENGTH)
   #closed = false
 
-  private constructor(fd: number, name: string, ifindex: number) {
+  private constructor(fd: number, name: string, ifindex: number, rtnetlink: Rtnetlink) {
     this.fd = fd
     this.name = name
     this.ifindex = ifindex
+    this.#rtnetlink = rtnetlink
   }
 
   /**
@@ -52,13 +55,16 @@ export class Tap {
    */
   static open({ name, queueLength }: TapOptions): Tap {
     const path = cString('/dev/net/tun')
-    const missing = 'the kernel has no TUN/TAP driver: load it with "modprobe tun"'
-    const fd = check('open(/dev/net/tun)', libc.open(path.bytes, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0), missing)
+    const fd = libc.open(path.bytes, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0)
+    if (fd < 0) throw openError(lastErrno())
+    let rtnetlink: Rtnetlink | undefined
     try {
       const actual = attach(fd, name)
       check('ioctl(TUNSETOFFLOAD)', libc.ioctl(fd, TUNSETOFFLOAD, TUN_OFFLOADS as never))
-      return new Tap(fd, actual, bringUp(actual, queueLength))
+      rtnetlink = new Rtnetlink()
+      return new Tap(fd, actual, bringUp(rtnetlink, actual, queueLength), rtnetlink)
     } catch (error) {
+      rtnetlink?.close()
       libc.close(fd)
       throw error
     }
@@ -78,10 +84,17 @@ export class Tap {
     check(`write(${this.name})`, Number(libc.write(this.#open(), frame, frame.length)))
   }
 
+  /** The number of frames that came when the queue was full. Throws {@link LinuxError}. */
+  get dropped(): number {
+    this.#open()
+    return this.#rtnetlink.linkStatistics(this.ifindex)?.transmitDropped ?? 0
+  }
+
   /** Removes the device. Safe to call twice. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#rtnetlink.close()
     libc.close(this.fd)
   }
 
@@ -94,6 +107,14 @@ export class Tap {
     if (this.#closed) throw new LinuxError(this.name, 'EBADF', 'the TAP device is closed')
     return this.fd
   }
+}
+
+function openError(errno: number): LinuxError {
+  const name = errnoName(errno)
+  const denied =
+    'this user may not open it: "chmod 666 /dev/net/tun" lets every user, and gives none of them a capability'
+  const missing = 'the kernel has no TUN/TAP driver: load it with "modprobe tun"'
+  return new LinuxError('open(/dev/net/tun)', name, name === 'EACCES' || name === 'EPERM' ? denied : missing)
 }
 
 /** TUNSETIFF takes and fills a `struct ifreq`: 16 bytes of name, then the flags. */
@@ -113,8 +134,7 @@ function attach(fd: number, name: string): string {
   return textUntilNul(request.bytes.subarray(0, 16))
 }
 
-function bringUp(name: string, queueLength: number | undefined): number {
-  using rtnetlink = new Rtnetlink()
+function bringUp(rtnetlink: Rtnetlink, name: string, queueLength: number | undefined): number {
   const link = rtnetlink.link(name)
   if (link === undefined)
     throw new LinuxError(`RTM_GETLINK ${name}`, 'ENODEV', 'the TAP device is in another network namespace')

@@ -18,7 +18,7 @@ const pseudoHeaderEnd = Uint8Array.of(0, 20, 0, 6)
 
 test('an IPv4 segment has the flow, the sequence number and a right checksum', () => {
   const flow = FlowKey.of({ address: '192.0.2.1', port: 40000 }, { address: '198.51.100.2', port: 443 })
-  const packet = emptySegment(flow, 0xfedcba98)
+  const packet = emptySegment(flow, { sequence: 0xfedcba98 })
   expect(packet.length).toBe(40)
   expect([...packet.subarray(12, 20)]).toEqual([192, 0, 2, 1, 198, 51, 100, 2])
   expect([...packet.subarray(20, 28)]).toEqual([0x9c, 0x40, 0x01, 0xbb, 0xfe, 0xdc, 0xba, 0x98])
@@ -27,9 +27,10 @@ test('an IPv4 segment has the flow, the sequence number and a right checksum', (
 
 test('an IPv6 segment has the flow, its length and a right checksum', () => {
   const flow = FlowKey.of({ address: '2001:db8::ffff', port: 1 }, { address: '2001:db8::2', port: 65535 })
-  const packet = emptySegment(flow, 1)
+  const packet = emptySegment(flow, { sequence: 1, acknowledgement: 0x01020304, window: 0xabcd, fin: true })
   expect(packet.length).toBe(60)
   expect([...packet.subarray(0, 8)]).toEqual([0x60, 0, 0, 0, 0, 20, 6, 64])
   expect(packet.subarray(8, 40)).toEqual(flow.bytes.subarray(0, 32))
+  expect([...packet.subarray(44, 56)]).toEqual([0, 0, 0, 1, 1, 2, 3, 4, 0x50, 0x11, 0xab, 0xcd])
   expect(onesComplementSum(packet.subarray(8, 40), pseudoHeaderEnd, packet.subarray(40))).toBe(0xffff)
 })

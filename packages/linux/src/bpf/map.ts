@@ -1,7 +1,8 @@
 import { E2BIG, ENOENT, ENOSPC, EPERM, errnoName, LinuxError } from '../errno.ts'
-import { BPF_PRIVILEGE, checkBpf, libbpf } from '../ffi/libbpf.ts'
+import { BPF_ID_PRIVILEGE, BPF_PRIVILEGE, checkBpf, libbpf } from '../ffi/libbpf.ts'
 import { libc } from '../ffi/libc.ts'
 import { NativeMemory, textUntilNul } from '../ffi/memory.ts'
+import { openPin } from './pin.ts'
 
 /** Flags of map operations (include/uapi/linux/bpf.h). */
 export const BPF_ANY = 0
@@ -51,7 +52,14 @@ export class BpfMap {
 
   /** Opens a map of any process by its id. ENOENT when there is none. Needs CAP_SYS_ADMIN. */
   static fromId(id: number): BpfMap {
-    return new BpfMap(checkBpf(`bpf_map_get_fd_by_id(${id})`, libbpf().bpf_map_get_fd_by_id(id)), true)
+    const fd = libbpf().bpf_map_get_fd_by_id(id)
+    return new BpfMap(checkBpf(`bpf_map_get_fd_by_id(${id})`, fd, BPF_ID_PRIVILEGE), true)
+  }
+
+  /** Opens the map that is pinned at this path of a bpffs. Undefined when nothing is there. Needs CAP_BPF, and access to the path. */
+  static fromPin(path: string): BpfMap | undefined {
+    const fd = openPin(path)
+    return fd === undefined ? undefined : new BpfMap(fd, true)
   }
 
   /** Inserts or replaces, subject to `flags`. E2BIG when the map is full, EEXIST or ENOENT as the flags say. */

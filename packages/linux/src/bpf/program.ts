@@ -1,7 +1,8 @@
 import { ENOENT, errnoName, LinuxError } from '../errno.ts'
-import { checkBpf, libbpf } from '../ffi/libbpf.ts'
+import { BPF_ID_PRIVILEGE, checkBpf, libbpf } from '../ffi/libbpf.ts'
 import { libc } from '../ffi/libc.ts'
 import { NativeMemory, textUntilNul } from '../ffi/memory.ts'
+import { openPin } from './pin.ts'
 
 /** What the kernel tells of a loaded program: `struct bpf_prog_info` (include/uapi/linux/bpf.h). `name` has at most 15 bytes. */
 export interface BpfProgramInfo {
@@ -22,15 +23,29 @@ const MAXIMUM_MAPS = 64
 export function bpfProgramInfo(id: number): BpfProgramInfo | undefined {
   const fd = libbpf().bpf_prog_get_fd_by_id(id)
   if (fd === -ENOENT) return undefined
-  checkBpf(`bpf_prog_get_fd_by_id(${id})`, fd)
+  checkBpf(`bpf_prog_get_fd_by_id(${id})`, fd, BPF_ID_PRIVILEGE)
+  return readAndClose(fd)
+}
+
+/**
+ * The program that is pinned at this path of a bpffs. Undefined when nothing is there. Needs CAP_BPF, and access to the path.
+ * Throws {@link LinuxError}.
+ */
+export function pinnedProgramInfo(path: string): BpfProgramInfo | undefined {
+  const fd = openPin(path)
+  return fd === undefined ? undefined : readAndClose(fd)
+}
+
+function readAndClose(fd: number): BpfProgramInfo {
   try {
-    return readProgramInfo(fd)
+    return programInfo(fd)
   } finally {
     libc.close(fd)
   }
 }
 
-function readProgramInfo(fd: number): BpfProgramInfo {
+/** What the kernel tells of the program behind a descriptor. Needs no privilege. Throws {@link LinuxError}. */
+export function programInfo(fd: number): BpfProgramInfo {
   const ids = new NativeMemory(4 * MAXIMUM_MAPS)
   const info = new NativeMemory(INFO_LENGTH)
   const length = new NativeMemory(4)

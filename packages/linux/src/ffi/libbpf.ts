@@ -27,6 +27,8 @@ const declarations = {
   bpf_map_lookup_elem_flags: { args: [i32, ptr, ptr, u64_fast], returns: i32 },
   bpf_map_delete_elem: { args: [i32, ptr], returns: i32 },
   bpf_map_lookup_batch: { args: [i32, ptr, ptr, ptr, ptr, ptr, ptr], returns: i32 },
+  bpf_obj_get: { args: [ptr], returns: i32 },
+  bpf_obj_pin: { args: [i32, ptr], returns: i32 },
   bpf_obj_get_info_by_fd: { args: [i32, ptr, ptr], returns: i32 },
   bpf_map_get_fd_by_id: { args: [u32], returns: i32 },
   bpf_prog_get_fd_by_id: { args: [u32], returns: i32 },
@@ -67,6 +69,10 @@ function openLibrary(name: string): Libbpf {
 export const BPF_PRIVILEGE =
   'it needs root, or the capabilities CAP_BPF and CAP_NET_ADMIN in the initial user namespace'
 
+/** Why the kernel opens nothing by its id (kernel/bpf/syscall.c, bpf_prog_get_fd_by_id and bpf_map_get_fd_by_id). */
+export const BPF_ID_PRIVILEGE =
+  'opening by id needs root, or the capability CAP_SYS_ADMIN; opening what is pinned in a bpffs needs neither'
+
 /** Returns `result`, or throws a {@link LinuxError} for the negative errno that it is. */
 export function checkBpf(call: string, result: number, advice?: string): number {
   if (result >= 0) return result
@@ -81,5 +87,5 @@ export function checkPointer(call: string, result: Pointer | bigint | null, advi
 
 function bpfError(call: string, errno: number, advice: string | undefined): LinuxError {
   const name = errnoName(errno)
-  return new LinuxError(call, name, name === 'EPERM' ? BPF_PRIVILEGE : advice)
+  return new LinuxError(call, name, advice ?? (name === 'EPERM' ? BPF_PRIVILEGE : undefined))
 }

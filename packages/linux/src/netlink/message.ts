@@ -1,3 +1,5 @@
+import { LinuxError } from '../errno.ts'
+
 /** Builds the body of a netlink message: a fixed structure followed by attributes (include/uapi/linux/netlink.h). */
 export class NetlinkBody {
   #bytes: Uint8Array<ArrayBuffer>
@@ -65,8 +67,10 @@ export function netlinkAttributes(bytes: Uint8Array): Map<number, Uint8Array> {
   return attributes
 }
 
-/** The number in a 4-byte attribute. */
+/** The number in a 4-byte attribute. Throws {@link LinuxError} EBADMSG when it is shorter. */
 export function attributeU32(bytes: Uint8Array): number {
+  if (bytes.length < 4)
+    throw new LinuxError('netlink', 'EBADMSG', `an attribute of ${bytes.length} bytes where 4 are expected`)
   return viewOf(bytes).getUint32(0, true)
 }
 

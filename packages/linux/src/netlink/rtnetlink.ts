@@ -1,9 +1,9 @@
-import { MacAddress } from '@xoffload/core'
+import type { MacAddress } from '@xoffload/core'
 import { LinuxError } from '../errno.ts'
-import { textUntilNul } from '../ffi/memory.ts'
 import { AF_INET, AF_INET6 } from '../socket/constants.ts'
-import { ipAddressBytes, ipAddressText } from './ip-address.ts'
-import { attributeU32, NetlinkBody, netlinkAttributes, viewOf } from './message.ts'
+import { decodeAddress, decodeFilter, decodeLink, decodeLinkStatistics, decodeNeighbour, IFF_UP } from './decode.ts'
+import { ipAddressBytes } from './ip-address.ts'
+import { NetlinkBody, viewOf } from './message.ts'
 import { NetlinkSocket, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL } from './socket.ts'
 
 /** A network device. */
@@ -18,6 +18,14 @@ export interface Link {
   readonly up: boolean
   /** The kind of a virtual device, such as `veth`, `bridge`, `tun`. */
   readonly kind: string | undefined
+}
+
+/** What has passed a device since it was made, in packets (`struct rtnl_link_stats64`, include/uapi/linux/if_link.h). */
+export interface LinkStatistics {
+  readonly received: number
+  readonly transmitted: number
+  readonly receiveDropped: number
+  readonly transmitDropped: number
 }
 
 /** An address of a device. */
@@ -58,7 +66,6 @@ const RTM_GETADDR = 22
 const RTM_GETNEIGH = 30
 const RTM_GETTFILTER = 46
 
-const IFF_UP = 1
 const IFA_F_NODAD = 0x02
 const INTERFACE_NAME_LENGTH = 15
 /** TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS or TC_H_MIN_EGRESS) of include/uapi/linux/pkt_sched.h. */
@@ -70,15 +77,14 @@ export class Rtnetlink {
 
   /** The device with this name or index, undefined when there is none in this network namespace. */
   link(device: string | number): Link | undefined {
-    const info = new Uint8Array(16)
-    const byName = typeof device === 'string'
-    if (byName && (device === '' || new TextEncoder().encode(device).length > INTERFACE_NAME_LENGTH)) return undefined
-    if (!byName) viewOf(info).setInt32(4, device, true)
-    const body = new NetlinkBody(info)
-    if (byName) body.text(3, device)
-    const [reply] =
-      orUndefined('ENODEV', () => this.#socket.request(`RTM_GETLINK ${device}`, RTM_GETLINK, 0, body.bytes)) ?? []
-    return reply === undefined ? undefined : decodeLink(reply.body)
+    const body = this.#getLink(device)
+    return body === undefined ? undefined : decodeLink(body)
+  }
+
+  /** What has passed the device, undefined when there is none. */
+  linkStatistics(device: string | number): LinkStatistics | undefined {
+    const body = this.#getLink(device)
+    return body === undefined ? undefined : decodeLinkStatistics(body)
   }
 
   /** Changes what is given. `queueLength` is the transmit queue's, in packets. */
@@ -114,14 +120,10 @@ export class Rtnetlink {
   /** The device's IPv4 and IPv6 addresses. */
   addresses(index: number): InterfaceAddress[] {
     const replies = this.#socket.request('RTM_GETADDR', RTM_GETADDR, NLM_F_DUMP, new Uint8Array(8))
-    return replies
-      .filter(({ body }) => viewOf(body).getUint32(4, true) === index && [AF_INET, AF_INET6].includes(body[0] ?? 0))
-      .map(({ body }) => {
-        const attributes = netlinkAttributes(body.subarray(8))
-        // On a point-to-point link IFA_ADDRESS is the peer's, and IFA_LOCAL this host's.
-        const bytes = attributes.get(2) ?? attributes.get(1) ?? new Uint8Array(4)
-        return { address: ipAddressText(bytes), prefixLength: body[1] ?? 0 }
-      })
+    return replies.flatMap(({ body }) => {
+      const found = decodeAddress(body)
+      return found?.index === index ? [{ address: found.address, prefixLength: found.prefixLength }] : []
+    })
   }
 
   /** The neighbour entry of an address on a device, undefined when there is none. Needs Linux 5.0. */
@@ -133,9 +135,7 @@ export class Rtnetlink {
     const body = new NetlinkBody(message).attribute(1, bytes)
     const [reply] =
       orUndefined('ENOENT', () => this.#socket.request(`RTM_GETNEIGH ${address}`, RTM_GETNEIGH, 0, body.bytes)) ?? []
-    if (reply === undefined) return undefined
-    const mac = netlinkAttributes(reply.body.subarray(12)).get(2)
-    return { mac: mac?.length === 6 ? MacAddress.from(mac) : undefined, state: viewOf(reply.body).getUint16(8, true) }
+    return reply === undefined ? undefined : decodeNeighbour(reply.body)
   }
 
   /** The filters on one hook of a device's clsact qdisc; none when it has no such qdisc. */
@@ -157,6 +157,18 @@ export class Rtnetlink {
   [Symbol.dispose](): void {
     this.close()
   }
+
+  #getLink(device: string | number): Uint8Array | undefined {
+    const info = new Uint8Array(16)
+    const byName = typeof device === 'string'
+    if (byName && (device === '' || new TextEncoder().encode(device).length > INTERFACE_NAME_LENGTH)) return undefined
+    if (!byName) viewOf(info).setInt32(4, device, true)
+    const body = new NetlinkBody(info)
+    if (byName) body.text(3, device)
+    const call = `RTM_GETLINK ${device}`
+    const [reply] = orUndefined('ENODEV', () => this.#socket.request(call, RTM_GETLINK, 0, body.bytes)) ?? []
+    return reply?.body
+  }
 }
 
 function orUndefined<Result>(errno: string, request: () => Result): Result | undefined {
@@ -165,22 +177,6 @@ function orUndefined<Result>(errno: string, request: () => Result): Result | und
   } catch (error) {
     if (error instanceof LinuxError && error.errno === errno) return undefined
     throw error
-  }
-}
-
-function decodeLink(body: Uint8Array): Link {
-  const view = viewOf(body)
-  const attributes = netlinkAttributes(body.subarray(16))
-  const mac = attributes.get(1)
-  const mtu = attributes.get(4)
-  const kind = netlinkAttributes(attributes.get(18) ?? new Uint8Array()).get(1)
-  return {
-    name: textUntilNul(attributes.get(3) ?? new Uint8Array()),
-    index: view.getInt32(4, true),
-    mac: mac?.length === 6 ? MacAddress.from(mac) : undefined,
-    mtu: mtu === undefined ? 0 : attributeU32(mtu),
-    up: (view.getUint32(8, true) & IFF_UP) !== 0,
-    kind: kind === undefined ? undefined : textUntilNul(kind),
   }
 }
 
@@ -195,19 +191,4 @@ function encodeAddress(index: number, { address, prefixLength }: InterfaceAddres
 
 function family(bytes: Uint8Array): number {
   return bytes.length === 4 ? AF_INET : AF_INET6
-}
-
-/** `struct tcmsg`, TCA_KIND 1, TCA_OPTIONS 2 with TCA_BPF_ID 11. The priority is the upper half of `tcm_info`. */
-function decodeFilter(body: Uint8Array): TcFilter {
-  const view = viewOf(body)
-  const attributes = netlinkAttributes(body.subarray(20))
-  const kind = textUntilNul(attributes.get(1) ?? new Uint8Array())
-  const options = kind === 'bpf' ? netlinkAttributes(attributes.get(2) ?? new Uint8Array()) : undefined
-  const programId = options?.get(11)
-  return {
-    priority: view.getUint32(16, true) >>> 16,
-    handle: view.getUint32(8, true),
-    kind,
-    programId: programId === undefined ? undefined : attributeU32(programId),
-  }
 }

@@ -1,15 +1,8 @@
-import { errnoName, LinuxError } from '../errno.ts'
+import { LinuxError } from '../errno.ts'
 import { check, libc } from '../ffi/libc.ts'
-import { textUntilNul } from '../ffi/memory.ts'
 import { AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET } from '../socket/constants.ts'
-import { align, netlinkAttributes, viewOf } from './message.ts'
-
-/** One message of an answer. */
-export interface NetlinkReply {
-  readonly type: number
-  /** After the netlink header: a fixed structure, then attributes. */
-  readonly body: Uint8Array
-}
+import { align, viewOf } from './message.ts'
+import { NETLINK_HEADER, type NetlinkReply, netlinkMessages, throwUnlessAcknowledged } from './reply.ts'
 
 /** Flags of a request (include/uapi/linux/netlink.h). */
 export const NLM_F_REPLACE = 0x100
@@ -20,18 +13,14 @@ export const NLM_F_DUMP = 0x300
 const NLM_F_REQUEST = 1
 const NLM_F_ACK = 4
 const NLM_F_DUMP_INTR = 0x10
-const NLM_F_CAPPED = 0x100
-const NLM_F_ACK_TLVS = 0x200
 
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
-const NLMSGERR_ATTR_MSG = 1
 
 const SOL_NETLINK = 270
 const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 
-const HEADER = 16
 const RECEIVE_LENGTH = 256 * 1024
 const ANSWER_SECONDS = 5
 const DUMP_ATTEMPTS = 4
@@ -94,12 +83,12 @@ export class NetlinkSocket {
         throw new LinuxError(call, 'EMSGSIZE', 'the answer is larger than any that is known')
       // Views of the replies must survive the next receive.
       const datagram = this.#buffer.slice(0, received)
-      for (const message of messages(datagram)) {
+      for (const message of netlinkMessages(datagram)) {
         if (message.sequence !== sequence) continue
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) consistent = false
         if (message.type === NLMSG_DONE) return consistent ? replies : undefined
         if (message.type === NLMSG_ERROR) {
-          throwUnlessAck(call, message.flags, message.body)
+          throwUnlessAcknowledged(call, message.flags, message.body)
           return replies
         }
         replies.push({ type: message.type, body: message.body })
@@ -109,52 +98,14 @@ export class NetlinkSocket {
 
   #send(call: string, type: number, flags: number, body: Uint8Array): number {
     this.#sequence = (this.#sequence + 1) >>> 0
-    const message = new Uint8Array(HEADER + align(body.length))
+    const message = new Uint8Array(NETLINK_HEADER + align(body.length))
     const view = viewOf(message)
-    view.setUint32(0, HEADER + body.length, true)
+    view.setUint32(0, NETLINK_HEADER + body.length, true)
     view.setUint16(4, type, true)
     view.setUint16(6, flags, true)
     view.setUint32(8, this.#sequence, true)
-    message.set(body, HEADER)
+    message.set(body, NETLINK_HEADER)
     check(call, Number(libc.send(this.#fd, message, message.length, 0)))
     return this.#sequence
   }
-}
-
-interface Message extends NetlinkReply {
-  readonly flags: number
-  readonly sequence: number
-}
-
-function* messages(datagram: Uint8Array): Generator<Message, void, undefined> {
-  const view = viewOf(datagram)
-  let offset = 0
-  while (offset + HEADER <= datagram.length) {
-    const length = view.getUint32(offset, true)
-    if (length < HEADER || offset + length > datagram.length) return
-    yield {
-      type: view.getUint16(offset + 4, true),
-      flags: view.getUint16(offset + 6, true),
-      sequence: view.getUint32(offset + 8, true),
-      body: datagram.subarray(offset + HEADER, offset + length),
-    }
-    offset += align(length)
-  }
-}
-
-const ADVICE: Record<string, string> = { EPERM: 'it needs root, or the capability CAP_NET_ADMIN' }
-
-/** `struct nlmsgerr`: a negative errno, the header of the request, and with NLM_F_ACK_TLVS attributes that explain it. */
-function throwUnlessAck(call: string, flags: number, body: Uint8Array): void {
-  const errno = -viewOf(body).getInt32(0, true)
-  if (errno === 0) return
-  const name = errnoName(errno)
-  throw new LinuxError(call, name, explanation(flags, body) ?? ADVICE[name])
-}
-
-function explanation(flags: number, body: Uint8Array): string | undefined {
-  if ((flags & NLM_F_ACK_TLVS) === 0) return undefined
-  const echoed = (flags & NLM_F_CAPPED) !== 0 ? HEADER : align(viewOf(body).getUint32(4, true))
-  const text = netlinkAttributes(body.subarray(4 + echoed)).get(NLMSGERR_ATTR_MSG)
-  return text === undefined ? undefined : `the kernel says "${textUntilNul(text)}"`
 }

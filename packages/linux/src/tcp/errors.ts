@@ -1,8 +1,9 @@
 import { XoffloadError } from '@xoffload/core'
 
 /**
- * Why a connection cannot be moved: `state` (not ESTABLISHED), `urgent-data` (unread RFC 9293 urgent data), `queue-length` (a queue
- * longer than `MAXIMUM_QUEUE_LENGTH`), `link-local` (addresses that mean something on one link only), `protocol` (not plain TCP).
+ * Why a connection cannot be moved: `state` (neither ESTABLISHED nor CLOSE_WAIT), `urgent-data` (unread RFC 9293 urgent data),
+ * `queue-length` (a queue longer than `MAXIMUM_QUEUE_LENGTH`), `link-local` (addresses that mean something on one link only),
+ * `protocol` (not plain TCP).
  */
 export type UnsupportedConnectionReason = 'state' | 'urgent-data' | 'queue-length' | 'link-local' | 'protocol'
 

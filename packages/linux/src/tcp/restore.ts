@@ -1,4 +1,4 @@
-import type { FlowKey, NegotiatedOptions, TcpSnapshot } from '@xoffload/core'
+import type { FlowKey, NegotiatedOptions, RepairWindow, TcpSnapshot } from '@xoffload/core'
 import { MAXIMUM_QUEUE_LENGTH } from '@xoffload/core'
 import { errnoName, LinuxError } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
@@ -20,23 +20,25 @@ import {
   TCPOPT_WINDOW,
 } from './constants.ts'
 import { chooseQueue, fillQueue, reserveReceiveBuffer, reserveSendBuffer, setQueueStart } from './queue.ts'
+import { receiveFin } from './receive-fin.ts'
 import { closeSilently, freeze, thaw } from './repair.ts'
 import { setRepairWindow } from './window.ts'
 
 /** A connection that was put back into a kernel. */
 export interface RestoredSocketFd {
-  /** The socket: non-blocking, close-on-exec, ESTABLISHED, out of repair mode. */
+  /** The socket: non-blocking, close-on-exec, out of repair mode; ESTABLISHED, or CLOSE_WAIT when the client has sent its FIN. */
   readonly fd: number
   /** What the application wrote at the origin and what was never sent. To be written to `fd` once the handoff is committed. */
   readonly unsent: Uint8Array
 }
 
 /**
- * Makes a socket of a snapshot, in the network namespace of the calling thread. Nothing is sent, but from now on the socket answers
- * packets and retransmits: lock the flow first.
+ * Makes a socket of a snapshot, in the network namespace of the calling thread. Nothing is sent, but for an ACK of the client's FIN
+ * when there was one; from now on the socket answers packets and retransmits: lock the flow first.
  *
  * Throws {@link LinuxError} and leaves nothing behind: `EADDRNOTAVAIL` when the service address is not one of this host,
- * `EADDRINUSE` when this host has a socket of this flow already, `EPERM` without CAP_NET_ADMIN.
+ * `EADDRINUSE` when this host has a socket of this flow already, `EPERM` without CAP_NET_ADMIN (and CAP_NET_RAW, for a snapshot
+ * with a FIN), `ETIMEDOUT` when a firewall keeps that FIN from this host's stack.
  */
 export function restore(snapshot: TcpSnapshot): RestoredSocketFd {
   const family = snapshot.flow.family === 4 ? AF_INET : AF_INET6
@@ -51,8 +53,9 @@ export function restore(snapshot: TcpSnapshot): RestoredSocketFd {
     establish(fd, snapshot)
     setOptions(fd, snapshot.options)
     fillQueues(fd, snapshot)
-    setRepairWindow(fd, snapshot.window)
+    setRepairWindow(fd, windowBeforeFin(snapshot))
     thaw(fd)
+    if (snapshot.receive.fin === true) receiveFin(fd, snapshot)
   } catch (error) {
     closeSilently(fd)
     throw error
@@ -130,6 +133,13 @@ function fillQueues(fd: number, { send, receive, window }: TcpSnapshot): void {
     fillQueue(fd, send.sent)
   }
   chooseQueue(fd, TCP_NO_QUEUE)
+}
+
+/** The kernel takes no window that begins behind the queue, and a FIN that the origin has acknowledged is not in it yet. */
+function windowBeforeFin({ window, receive }: TcpSnapshot): RepairWindow {
+  const end = (receive.sequence + receive.queue.length) >>> 0
+  if (receive.fin !== true || window.receiveLastUpdate !== (end + 1) >>> 0) return window
+  return { ...window, receiveLastUpdate: end, receiveWindow: window.receiveWindow + 1 }
 }
 
 function bindError({ service }: FlowKey): LinuxError {

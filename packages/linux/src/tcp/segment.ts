@@ -4,18 +4,33 @@ import { IPPROTO_TCP } from '../socket/constants.ts'
 const IPV4_HEADER = 20
 const IPV6_HEADER = 40
 const TCP_HEADER = 20
+const FIN = 0x01
 const ACK = 0x10
 const HOP_LIMIT = 64
 
+/** What an empty segment says. Its ACK flag is always set. */
+export interface SegmentFields {
+  readonly sequence: number
+  /** Default 0. */
+  readonly acknowledgement?: number
+  /** The field of the header: in units of the window scale. Default 0. */
+  readonly window?: number
+  /** Default false. */
+  readonly fin?: boolean
+}
+
 /** An IP packet from the client of a flow to its service with an empty TCP segment (RFC 9293 section 3.1), checksums included. */
-export function emptySegment(flow: FlowKey, sequence: number): Uint8Array {
+export function emptySegment(flow: FlowKey, fields: SegmentFields): Uint8Array {
+  const { sequence, acknowledgement = 0, window = 0, fin = false } = fields
   const header = flow.family === 4 ? IPV4_HEADER : IPV6_HEADER
   const packet = new Uint8Array(header + TCP_HEADER)
   const segment = new DataView(packet.buffer, header)
   packet.set(flow.bytes.subarray(32, 36), header)
   segment.setUint32(4, sequence)
+  segment.setUint32(8, acknowledgement)
   segment.setUint8(12, (TCP_HEADER / 4) << 4)
-  segment.setUint8(13, ACK)
+  segment.setUint8(13, fin ? ACK | FIN : ACK)
+  segment.setUint16(14, window)
   segment.setUint16(16, segmentChecksum(flow, segment))
   if (flow.family === 4) writeIpv4Header(packet, flow)
   else writeIpv6Header(packet, flow)

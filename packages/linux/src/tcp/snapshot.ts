@@ -6,7 +6,7 @@ import { getOption } from '../socket/options.ts'
 import { flowOf, unacknowledgedBytes, unreadBytes } from '../socket/socket.ts'
 import { TCP_MAXSEG, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
 import { UnsettledConnectionError, UnsupportedConnectionError } from './errors.ts'
-import { type TcpInfo, tcpInfo } from './info.ts'
+import { type TcpInfo, type TcpState, tcpInfo } from './info.ts'
 import { chooseQueue, peekQueue, queueEnd } from './queue.ts'
 import { getRepairWindow } from './window.ts'
 
@@ -29,12 +29,7 @@ const empty = new Uint8Array(0)
  */
 export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = {}): TcpSnapshot {
   const info = tcpInfo(fd)
-  if (info.state !== 'ESTABLISHED') {
-    throw new UnsupportedConnectionError(
-      'state',
-      `the connection is in state ${info.state}: only an ESTABLISHED one can be moved`,
-    )
-  }
+  hasFin(info.state)
   const flow = flowOf(fd)
   refuseLinkLocal(flow)
   refuseUrgentData(fd)
@@ -60,15 +55,20 @@ export function verifySnapshot(
 ): void {
   const unread = receive.queue.length - putBack.length
   const unacknowledged = send.sent.length + send.unsent.length
-  if (unreadBytes(fd) !== unread || unacknowledgedBytes(fd) !== unacknowledged) throw new UnsettledConnectionError(1)
+  // A FIN is in no queue.
+  const state = receive.fin === true ? 'CLOSE_WAIT' : 'ESTABLISHED'
+  const moved = unreadBytes(fd) !== unread || unacknowledgedBytes(fd) !== unacknowledged || tcpInfo(fd).state !== state
+  if (moved) throw new UnsettledConnectionError(1)
 }
 
 type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'>
 
 function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
+  let { state } = frozen
   for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
-    const queues = tryReadQueues(fd, putBack, frozen)
+    const queues = tryReadQueues(fd, putBack, frozen, state)
     if (queues !== undefined) return queues
+    state = tcpInfo(fd).state
   }
   throw new UnsettledConnectionError(MAXIMUM_ATTEMPTS)
 }
@@ -79,12 +79,14 @@ function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
  * chosen the kernel only pretends to send (tcp_write_xmit in net/ipv4/tcp_output.c). What it pretended to send between `frozen` and
  * the end is unsent.
  */
-function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues | undefined {
+function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo, state: TcpState): Queues | undefined {
+  const fin = hasFin(state)
   chooseQueue(fd, TCP_RECV_QUEUE)
   // The length first: a packet that arrives after it shows below, as more bytes than that. The other way round, one that arrives in
   // between would be in the length and not in the sequence number, and nothing would show it.
   const receiveLength = unreadBytes(fd)
-  const receiveEnd = queueEnd(fd)
+  // A FIN takes one sequence number, and is in `rcv_nxt` but not in the length.
+  const receiveEnd = queueEnd(fd) - (fin ? 1 : 0)
   refuseLongQueue('receive', receiveLength + putBack.length)
   const receiveQueue = receiveLength === 0 ? empty : peekQueue(fd, receiveLength, 1)
 
@@ -97,9 +99,8 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues
 
   const window = getRepairWindow(fd)
   const now = tcpInfo(fd)
-  if (now.state !== 'ESTABLISHED')
-    throw new UnsupportedConnectionError('state', 'the client closed the connection meanwhile')
   const moved =
+    now.state !== state ||
     sendQueue === undefined ||
     receiveQueue === undefined ||
     unreadBytes(fd) !== receiveLength ||
@@ -118,8 +119,18 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues
     receive: {
       sequence: (receiveEnd - receiveLength - putBack.length) >>> 0,
       queue: concatenate(putBack, receiveQueue),
+      ...(fin && { fin }),
     },
   }
+}
+
+/** Whether the client has sent its FIN. Throws {@link UnsupportedConnectionError} for a state that cannot be restored. */
+function hasFin(state: TcpState): boolean {
+  if (state === 'ESTABLISHED' || state === 'CLOSE_WAIT') return state === 'CLOSE_WAIT'
+  throw new UnsupportedConnectionError(
+    'state',
+    `the connection is in state ${state}: only an ESTABLISHED one, or one in CLOSE_WAIT, can be moved`,
+  )
 }
 
 function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {

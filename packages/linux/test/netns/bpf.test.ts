@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   attachTc,
   BPF_EXIST,
@@ -12,15 +13,19 @@ import {
   createClsact,
   destroyClsact,
   detachTc,
+  isBpfFileSystem,
+  pinBpf,
+  pinnedProgramInfo,
+  programInfo,
   queryTc,
   Rtnetlink,
   type TcFilterPlace,
 } from '@xoffload/linux'
-import { errnoOf, TestNamespace } from './test-namespace.ts'
+import { BpfDirectory, errnoOf, TestNamespace } from './test-namespace.ts'
 
 // Any object will do: this is the one that the repository has.
 const OBJECT = readFileSync(new URL('../../../redirect-ebpf/bpf/tc.o', import.meta.url))
-const MAP = 'xo_flows_v1'
+const MAP = 'xo_flows_v2'
 const CAPACITY = 100
 
 function bytes(length: number, first: number): Uint8Array {
@@ -29,7 +34,7 @@ function bytes(length: number, first: number): Uint8Array {
   return filled
 }
 const key = (number: number) => bytes(36, number)
-const value = (number: number) => bytes(56, number)
+const value = (number: number) => bytes(64, number)
 
 let object: BpfObject
 let map: BpfMap
@@ -43,7 +48,7 @@ afterEach(() => object.close())
 describe('a map', () => {
   test('tells what it is', () => {
     const { id, ...info } = map.info
-    expect(info).toEqual({ type: 1, keySize: 36, valueSize: 56, maxEntries: CAPACITY, name: MAP })
+    expect(info).toEqual({ type: 1, keySize: 36, valueSize: 64, maxEntries: CAPACITY, name: MAP })
     expect(id).toBeGreaterThan(0)
   })
 
@@ -65,10 +70,10 @@ describe('a map', () => {
     for (const size of [1, 7, 1000]) {
       const found = new Set<number>()
       for (const { count, keys, values } of map.batches(size, BPF_F_LOCK)) {
-        expect([keys.length, values.length]).toEqual([count * 36, count * 56])
+        expect([keys.length, values.length]).toEqual([count * 36, count * 64])
         for (let index = 0; index < count; index++) {
           const number = new DataView(keys.buffer, index * 36).getUint32(32, true)
-          expect(new DataView(values.buffer, index * 56).getUint32(52, true)).toBe(number)
+          expect(new DataView(values.buffer, index * 64).getUint32(60, true)).toBe(number)
           found.add(number)
         }
       }
@@ -190,6 +195,29 @@ describe('tc', () => {
     const adopted = BpfMap.fromId(id)
     expect(adopted.lookup(key(1))).toEqual(value(5))
     adopted.close()
+  })
+
+  test('what is pinned is opened by its path, and lives until that is removed', () => {
+    using directory = new BpfDirectory()
+    const areBpf = [directory.path, '/tmp', '/nonesuch'].map(isBpfFileSystem)
+    expect(areBpf).toEqual([true, false, false])
+    const program = join(directory.path, 'program')
+    const path = join(directory.path, 'map')
+    expect(pinnedProgramInfo(program)).toBeUndefined()
+    expect(BpfMap.fromPin(path)).toBeUndefined()
+    const fd = object.program('xo_ingress')
+    pinBpf(fd, program)
+    pinBpf(map.fd, path)
+    expect(errnoOf(() => pinBpf(fd, program))).toBe('EEXIST')
+    expect(errnoOf(() => pinBpf(fd, '/tmp/no-bpffs'))).toBe('EPERM')
+    const { id, name } = programInfo(fd)
+    expect(name).toBe('xo_ingress')
+    map.update(key(1), value(5))
+    object.close()
+    expect(pinnedProgramInfo(program)?.id).toBe(id)
+    const opened = BpfMap.fromPin(path)
+    expect(opened?.lookup(key(1))).toEqual(value(5))
+    opened?.close()
   })
 
   test('there is no program with an unknown id', () => {

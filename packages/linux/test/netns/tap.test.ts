@@ -35,8 +35,22 @@ test('what is written to one end of a bridge is read at the other, unchanged', a
   expect(await next(two)).toEqual(frame('first'))
   expect(await next(two)).toEqual(frame('second'))
   expect(two.read()).toBeUndefined()
+
+  // Nobody reads: what the queue has no room for is counted, whatever namespace the question is asked in.
+  expect([one.dropped, two.dropped]).toEqual([0, 0])
+  for (let count = 0; count < 40; count++) one.write(frame('many'))
+  // The bridge may have sent something of its own there.
+  const { dropped } = two
+  expect(dropped).toBeGreaterThanOrEqual(7)
+  namespace.inside(() => {
+    using rtnetlink = new Rtnetlink()
+    expect(rtnetlink.linkStatistics('two')).toMatchObject({ received: 0, transmitDropped: dropped })
+    expect(rtnetlink.linkStatistics('one')).toMatchObject({ received: 42, receiveDropped: 0 })
+    expect(rtnetlink.linkStatistics('nonesuch')).toBeUndefined()
+  })
   one.close()
   two.close()
+  expect(errnoOf(() => two.dropped)).toBe('EBADF')
 })
 
 test('the device is up, without addresses, and is gone when it is closed', () => {

@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { inNetworkNamespace } from '@xoffload/linux'
 
 let namespaces = 0
@@ -10,6 +12,20 @@ export function run(...command: string[]): string {
   const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${command.join(' ')}: ${stderr}`)
   return stdout
+}
+
+/** A bpffs of its own. */
+export class BpfDirectory implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), 'xoffload-bpf-'))
+
+  constructor() {
+    run('mount', '-t', 'bpf', 'bpf', this.path)
+  }
+
+  [Symbol.dispose](): void {
+    run('umount', this.path)
+    rmdirSync(this.path)
+  }
 }
 
 /** A network namespace with a pair of connected devices, `veth0` and `veth1`, both up. */

@@ -1,0 +1,7 @@
+import type { FuzzTarget } from '../../../core/test/support/fuzz/index.ts'
+import { ipAddresses } from './ip-addresses.ts'
+import { netlinkReplies } from './netlink.ts'
+import { socketDiagnostics } from './sock-diag.ts'
+
+/** The decoders of this package. */
+export const linuxTargets: readonly FuzzTarget[] = [netlinkReplies, socketDiagnostics, ipAddresses]
