@@ -19,6 +19,10 @@
 #define XO_FLAG_ENDED 1
 /* The socket here is frozen and its state was taken: what it says is dropped, not held. */
 #define XO_FLAG_SILENT 2
+/* `epoch` and `handoff` say which handoff the rule belongs to. */
+#define XO_FLAG_HANDOFF 4
+/* The target is the host that steers the flow here: what it sends back must not go round for ever. */
+#define XO_FLAG_RETURNING 8
 
 /* FlowKey.bytes: network byte order, an IPv4 address in its IPv4-mapped IPv6 form. */
 struct xo_flow {
@@ -39,7 +43,9 @@ struct xo_rule {
 	 * another flow, while a program on another CPU still holds a pointer to it; this tells. */
 	__be32 check_client;
 	__be32 check_ports;
-	__u32 padding;
+	/* Not used here: what user space has to remember across a crash. */
+	__u32 epoch;
+	__u64 handoff;
 	__u64 packets;
 	__u64 bytes;
 	__u64 egress_packets;
@@ -47,6 +53,7 @@ struct xo_rule {
 };
 
 #define VLAN_HEADER_LENGTH 4
+#define IPV4_HEADER_LENGTH 20
 #define IPV6_HEADER_LENGTH 40
 #define TCP_HEADER_LENGTH 20
 /* Two VLAN tags and IPv6. */
@@ -63,6 +70,9 @@ struct xo_packet {
 	struct xo_flow flow;
 	/* From the Ethernet header to the end of the TCP header. */
 	__u32 headers;
+	/* Where the IP header starts, and which it is: 4 or 6. */
+	__u32 network;
+	__u8 family;
 	__u8 tcp_flags;
 };
 
@@ -95,6 +105,8 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 	const __u8 *at = data + ETH_HLEN;
 	const __u8 *tcp;
 	const __be16 *ports;
+	/* Counted beside the pointer: the kernel lets no program subtract pointers that was loaded without CAP_PERFMON. */
+	__u32 network = ETH_HLEN;
 	__be16 protocol;
 
 	if (at > data_end)
@@ -108,11 +120,14 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 			return XO_SHORT;
 		protocol = *(const __be16 *)(at + 2);
 		at += VLAN_HEADER_LENGTH;
+		network += VLAN_HEADER_LENGTH;
 	}
+	packet->network = network;
 
 	if (protocol == bpf_htons(ETH_P_IP)) {
 		const struct iphdr *ip = (const struct iphdr *)at;
 
+		packet->family = 4;
 		tcp = at + sizeof(*ip);
 		if (tcp > data_end)
 			return XO_SHORT;
@@ -127,6 +142,7 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 		const struct ipv6hdr *ip = (const struct ipv6hdr *)at;
 		const __be32 *source;
 
+		packet->family = 6;
 		tcp = at + sizeof(*ip);
 		if (tcp > data_end)
 			return XO_SHORT;
@@ -147,7 +163,7 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 	flow->client_port = ports[reverse ? 1 : 0];
 	flow->service_port = ports[reverse ? 0 : 1];
 	packet->tcp_flags = tcp[TCP_FLAGS_OFFSET];
-	packet->headers = (__u32)(tcp - data) + (tcp[12] >> 4) * 4;
+	packet->headers = network + (packet->family == 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) + (tcp[12] >> 4) * 4;
 	return XO_TCP;
 }
 

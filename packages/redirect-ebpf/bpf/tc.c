@@ -3,7 +3,8 @@
  * The programs of TcRedirector:
  * xo_ingress and xo_egress on the device, xo_release on the TAP that held packets go through.
  *
- * No header above Ethernet is ever changed, so checksums (partial ones too), GSO and segment sizes stay right.
+ * No header above Ethernet is changed, so checksums (partial ones too), GSO and segment sizes stay right. The one exception is the
+ * hop limit of what is returned, which no TCP checksum covers.
  */
 #include <linux/pkt_cls.h>
 #include "flow.h"
@@ -14,7 +15,7 @@ struct {
 	__uint(max_entries, 1048576);
 	__type(key, struct xo_flow);
 	__type(value, struct xo_rule);
-} xo_flows_v1 SEC(".maps");
+} xo_flows_v2 SEC(".maps");
 
 struct xo_config {
 	__u32 device;
@@ -28,7 +29,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct xo_config);
-} xo_config_v1 SEC(".maps");
+} xo_config_v2 SEC(".maps");
 
 struct xo_statistics {
 	__u64 held_ingress;
@@ -37,6 +38,7 @@ struct xo_statistics {
 	__u64 dropped_egress;
 	__u64 released_ingress;
 	__u64 released_egress;
+	__u64 dropped_loops;
 };
 
 struct {
@@ -44,7 +46,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct xo_statistics);
-} xo_stats_v1 SEC(".maps");
+} xo_stats_v2 SEC(".maps");
 
 /* Marks a packet on its way from the TAP to xo_ingress: it has been held, and is not to be held again. */
 #define XO_RELEASED 0x786f7265
@@ -52,7 +54,7 @@ struct {
 #define XO_COUNT(field)                                                                                                          \
 	do {                                                                                                                     \
 		__u32 zero = 0;                                                                                                  \
-		struct xo_statistics *statistics = bpf_map_lookup_elem(&xo_stats_v1, &zero);                                     \
+		struct xo_statistics *statistics = bpf_map_lookup_elem(&xo_stats_v2, &zero);                                     \
 		if (statistics)                                                                                                  \
 			__sync_fetch_and_add(&statistics->field, 1);                                                             \
 	} while (0)
@@ -62,11 +64,40 @@ static __always_inline int xo_rule_is_of(const struct xo_rule *rule, const struc
 	return rule->check_client == flow->client[3] && rule->check_ports == *(const __be32 *)&flow->client_port;
 }
 
+/* How often one packet may be returned to the host that steered it here. More than once is rare: the connection has come back here and
+ * left again while the packet was on its way. */
+#define XO_RETURNS 4
+
+#define IPV4_HOP_LIMIT 8
+#define IPV4_CHECKSUM 10
+#define IPV6_HOP_LIMIT 7
+
+/*
+ * Takes one from the packet's hop limit, of which no more than XO_RETURNS are left. The target is on this segment and needs none.
+ * Two hosts that steer a flow to each other would pass each packet to and fro for ever, at the speed of the wire: Ethernet has no
+ * hop limit. Non-zero when the packet has none left.
+ */
+static __always_inline int xo_take_hop(struct __sk_buff *skb, const struct xo_packet *packet)
+{
+	__u32 at = packet->network + (packet->family == 4 ? IPV4_HOP_LIMIT : IPV6_HOP_LIMIT);
+	__u8 hops, left;
+
+	if (bpf_skb_load_bytes(skb, at, &hops, 1) || hops <= 1)
+		return -1;
+	left = hops > XO_RETURNS ? XO_RETURNS : hops - 1;
+	if (packet->family == 6)
+		return bpf_skb_store_bytes(skb, at, &left, 1, BPF_F_RECOMPUTE_CSUM);
+	/* The header's checksum makes up for the change, so the sum that a NIC made of the whole packet stays right. */
+	if (bpf_l3_csum_replace(skb, packet->network + IPV4_CHECKSUM, bpf_htons(hops << 8), bpf_htons(left << 8), 2))
+		return -1;
+	return bpf_skb_store_bytes(skb, at, &left, 1, 0);
+}
+
 /* To the TAP, where user space stores it. A missing TAP (its process has died) drops the packet, which is what a lock must do. */
 static __always_inline int xo_hold(void)
 {
 	__u32 zero = 0;
-	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v1, &zero);
+	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v2, &zero);
 
 	if (!config || !config->tap)
 		return TC_ACT_SHOT;
@@ -92,7 +123,7 @@ int xo_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (xo_parse_skb(skb, &packet, 0) != XO_TCP)
 		return TC_ACT_UNSPEC;
-	rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+	rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
 	if (!rule)
 		return TC_ACT_UNSPEC;
 
@@ -118,7 +149,7 @@ int xo_ingress(struct __sk_buff *skb)
 		bpf_spin_unlock(&rule->lock);
 		if (action)
 			break;
-		rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+		rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
 		if (!rule)
 			return TC_ACT_UNSPEC;
 	}
@@ -130,8 +161,12 @@ int xo_ingress(struct __sk_buff *skb)
 	if (action != XO_STEER)
 		return TC_ACT_UNSPEC;
 	if ((flags & XO_FLAG_ENDED) && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		bpf_map_delete_elem(&xo_flows_v1, &packet.flow);
+		bpf_map_delete_elem(&xo_flows_v2, &packet.flow);
 		return TC_ACT_UNSPEC;
+	}
+	if ((flags & XO_FLAG_RETURNING) && xo_take_hop(skb, &packet)) {
+		XO_COUNT(dropped_loops);
+		return TC_ACT_SHOT;
 	}
 	/* PACKET_HOST: the destination is this device's own address, and becomes the source. A store by helper makes the headers
 	 * private only here; direct writes would make the kernel copy the headers of every cloned packet that passes. */
@@ -152,7 +187,7 @@ int xo_egress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (xo_parse_skb(skb, &packet, 1) != XO_TCP)
 		return TC_ACT_UNSPEC;
-	rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+	rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
 	if (!rule)
 		return TC_ACT_UNSPEC;
 
@@ -167,7 +202,7 @@ int xo_egress(struct __sk_buff *skb)
 		bpf_spin_unlock(&rule->lock);
 		if (action)
 			break;
-		rule = bpf_map_lookup_elem(&xo_flows_v1, &packet.flow);
+		rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
 		if (!rule)
 			return TC_ACT_UNSPEC;
 	}
@@ -196,7 +231,7 @@ SEC("tc")
 int xo_release(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
-	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v1, &zero);
+	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v2, &zero);
 	__u8 first;
 
 	if (!config || bpf_skb_load_bytes(skb, ETH_ALEN, &first, 1))

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { RedirectorError } from '@xoffload/core'
 import { attachTc, BPF_F_LOCK, type BpfMap, BpfObject, createClsact, LinuxError, Rtnetlink, Tap } from '@xoffload/linux'
-import { attach, detach, type HookPlace, inherit, removeEmptyClsact } from './device-hooks.ts'
+import { attach, detach, type HookPlace, inherit, isAttached, removeEmptyClsact } from './device-hooks.ts'
 import { HoldQueue, TAP_QUEUE_LENGTH } from './hold-queue.ts'
-import { decodeBatch, encodeConfig, FIRST_INDEX, NAMES } from './layout.ts'
+import { type DeviceConfig, decodeBatch, encodeConfig, FIRST_INDEX, NAMES, type ProgramStatistics } from './layout.ts'
+import { PinFolder } from './pins.ts'
 
 /** What to attach, and where. */
 export interface AttachmentOptions {
@@ -12,16 +13,21 @@ export interface AttachmentOptions {
   readonly priority: number
   readonly handle: number
   readonly maximumHeldBytes: number
+  readonly pins: string | undefined
 }
 
 /** Everything that a redirector has in the kernel. */
 export interface Attachment {
   readonly place: HookPlace
   readonly object: BpfObject
+  /** Where `object` is pinned, if it is. */
+  readonly pins: PinFolder | undefined
   readonly flows: BpfMap
   readonly tap: Tap
   readonly queue: HoldQueue
-  readonly madeClsact: boolean
+  readonly config: DeviceConfig
+  /** The frames that were held before this process came, and never released. */
+  readonly abandonedFrames: number
 }
 
 /**
@@ -35,7 +41,8 @@ export function attachTo(options: AttachmentOptions): Attachment {
   // The TAP's name is the lock: the kernel gives it to one process, and takes it back when that process dies.
   const tap = openTap(ifindex, priority, device)
   undo.defer(() => tap.close())
-  using inherited = inherit(place)
+  const pins = PinFolder.of(place, options.pins)
+  using inherited = inherit(place, pins)
   const madeClsact = createClsact(ifindex)
   if (madeClsact) undo.defer(() => removeEmptyClsact(place))
   const object = BpfObject.load(readObject(), {
@@ -44,19 +51,44 @@ export function attachTo(options: AttachmentOptions): Attachment {
   })
   undo.defer(() => object.close())
   const ownsClsact = madeClsact || inherited?.config?.madeClsact === true
-  object
-    .map(NAMES.config)
-    .update(FIRST_INDEX, encodeConfig({ device: ifindex, tap: tap.ifindex, madeClsact: ownsClsact }))
+  const config: DeviceConfig = { device: ifindex, tap: tap.ifindex, madeClsact: ownsClsact }
+  object.map(NAMES.config).update(FIRST_INDEX, encodeConfig(config))
   attachRelease(tap, object)
   const flows = object.map(NAMES.flows)
   const queue = new HoldQueue(tap, maximumHeldBytes)
   undo.defer(() => queue.close())
   adoptHolds(flows, queue)
-  if (inherited === undefined) undo.defer(() => detach(place))
+  const pinned = pins?.pin(object)
+  // What stays attached, in the place of an earlier process, must stay pinned.
+  undo.defer(() => (pinned === undefined || isAttached(place, object) ? undefined : pins?.remove(pinned)))
+  if (inherited === undefined) undo.defer(() => detach(place, object))
   attach(place, object, inherited !== undefined)
+  if (pinned !== undefined) pins?.keep(pinned)
+  const abandonedFrames = unreleasedFrames(inherited?.statistics())
   // Nothing to undo any more.
   undo.move()
-  return { place, object, flows, tap, queue, madeClsact: ownsClsact }
+  return { place, object, pins, flows, tap, queue, config, abandonedFrames }
+}
+
+/** Of programs that nobody sends to any more: what they sent to a TAP and did not see again. */
+function unreleasedFrames(statistics: ProgramStatistics | undefined): number {
+  if (statistics === undefined) return 0
+  const { heldIngress, heldEgress, releasedIngress, releasedEgress } = statistics
+  return Number(heldIngress + heldEgress - releasedIngress - releasedEgress)
+}
+
+/** Lets go of everything but what is attached to the device. The programs drop what they would hold. */
+export function leave({ object, flows, tap, queue, config }: Attachment): void {
+  try {
+    // What passed the programs before its flow's rule was replaced goes where the rule of now says.
+    queue.drain()
+    object.map(NAMES.config).update(FIRST_INDEX, encodeConfig({ ...config, tap: 0 }))
+  } finally {
+    queue.close()
+    tap.close()
+    flows.close()
+    object.close()
+  }
 }
 
 function findDevice(device: string): number {

@@ -7,11 +7,22 @@ import {
   bpfProgramInfo,
   destroyClsact,
   detachTc,
+  LinuxError,
+  programInfo,
   Rtnetlink,
   type TcDirection,
   type TcFilterPlace,
 } from '@xoffload/linux'
-import { type DeviceConfig, decodeConfig, NAMES, RULE_LENGTH } from './layout.ts'
+import {
+  type DeviceConfig,
+  decodeConfig,
+  decodeStatistics,
+  FIRST_INDEX,
+  MAP_LAYOUTS,
+  NAMES,
+  type ProgramStatistics,
+} from './layout.ts'
+import type { PinFolder } from './pins.ts'
 
 /** Where the two filters of a redirector are. */
 export interface HookPlace {
@@ -21,23 +32,26 @@ export interface HookPlace {
   readonly handle: number
 }
 
-/** What an earlier process left: its rules, and what it remembered. */
+/** What an earlier process left: its rules, what it remembered, and what its programs count. */
 export interface Inheritance extends Disposable {
   readonly flows: BpfMap
   readonly config: DeviceConfig | undefined
+  /** Undefined when the programs are not there any more. */
+  statistics(): ProgramStatistics | undefined
 }
 
 const DIRECTIONS = ['ingress', 'egress'] as const
 
 /**
  * Looks at our place on both hooks. Undefined when it is free. When programs of ours are there, their maps, which the caller
- * disposes of. Throws {@link RedirectorError} `busy` when anything else is there.
+ * disposes of. They are opened in `pins`, and by their ids when they are not there, which needs CAP_SYS_ADMIN. Throws
+ * {@link RedirectorError} `busy` when anything else is there, `permission` when that cannot be told.
  */
-export function inherit(place: HookPlace): Inheritance | undefined {
+export function inherit(place: HookPlace, pins?: PinFolder): Inheritance | undefined {
   let inherited: Inheritance | undefined
   try {
     for (const direction of DIRECTIONS) {
-      const found = inheritFrom(place, direction)
+      const found = inheritFrom(place, direction, pins)
       if (found === undefined) continue
       if (inherited === undefined) inherited = found
       else found[Symbol.dispose]()
@@ -57,11 +71,16 @@ export function attach(place: HookPlace, object: BpfObject, replace: boolean): v
   attachTc(at(place, 'ingress'), object.program(NAMES.ingress), { replace })
 }
 
-/** Detaches both programs. A device that is gone has taken them along. */
-export function detach(place: HookPlace): void {
+/** Detaches the programs of `object`. A device that is gone has taken them along. */
+export function detach(place: HookPlace, object: BpfObject): void {
   for (const direction of DIRECTIONS) {
-    if (isOurs(place, direction)) detachTc(at(place, direction))
+    if (isAttachedAt(place, direction, object)) detachTc(at(place, direction))
   }
+}
+
+/** Whether any program of `object` is attached. */
+export function isAttached(place: HookPlace, object: BpfObject): boolean {
+  return DIRECTIONS.some((direction) => isAttachedAt(place, direction, object))
 }
 
 /** Removes the clsact qdisc when no filter is left in it. */
@@ -77,9 +96,9 @@ function at({ ifindex, priority, handle }: HookPlace, direction: TcDirection): T
 }
 
 /** Another process may have put a filter of its own where ours was. */
-function isOurs(place: HookPlace, direction: TcDirection): boolean {
+function isAttachedAt(place: HookPlace, direction: TcDirection, object: BpfObject): boolean {
   const programId = occupant(place, direction)?.programId
-  return programId !== undefined && bpfProgramInfo(programId)?.name === NAMES[direction]
+  return programId !== undefined && programId === programInfo(object.program(NAMES[direction])).id
 }
 
 function occupant(place: HookPlace, direction: TcDirection) {
@@ -89,31 +108,61 @@ function occupant(place: HookPlace, direction: TcDirection) {
   return foreign ?? filters.find(({ handle }) => handle === place.handle)
 }
 
-function inheritFrom(place: HookPlace, direction: TcDirection): Inheritance | undefined {
+function inheritFrom(place: HookPlace, direction: TcDirection, pins: PinFolder | undefined): Inheritance | undefined {
   const found = occupant(place, direction)
   if (found === undefined) return undefined
   const where = `priority ${place.priority}, handle ${place.handle} on ${direction} of ${place.device}`
   if (found.programId === undefined) throw taken(where, `a filter of kind "${found.kind}" is there`)
-  const program = bpfProgramInfo(found.programId)
+  const maps = pins?.open(NAMES[direction], found.programId) ?? openById(found.programId, NAMES[direction], where)
   // It went away between the two questions.
-  if (program === undefined) return undefined
-  if (program.type !== BPF_PROG_TYPE_SCHED_CLS || program.name !== NAMES[direction]) {
-    throw taken(where, `the BPF program "${program.name}" (id ${program.id}) is there`)
+  if (maps === undefined) return undefined
+  const flows = maps.get(NAMES.flows)
+  const dispose = () => {
+    for (const map of maps.values()) map.close()
   }
-  let flows: BpfMap | undefined
-  let config: DeviceConfig | undefined
-  for (const id of program.mapIds) {
-    const map = BpfMap.fromId(id)
-    if (map.info.name === NAMES.flows && map.info.keySize === 36 && map.info.valueSize === RULE_LENGTH) {
-      flows = map
-      continue
+  if (flows === undefined) {
+    dispose()
+    throw taken(where, 'a program of another version of xoffload is there, with rules of another layout')
+  }
+  const config = maps.get(NAMES.config)?.lookup(FIRST_INDEX)
+  return {
+    flows,
+    config: config && decodeConfig(config),
+    statistics() {
+      const value = maps.get(NAMES.statistics)?.lookup(FIRST_INDEX)
+      return value && decodeStatistics(value)
+    },
+    [Symbol.dispose]: dispose,
+  }
+}
+
+/** The maps of our program with this id, by name. Undefined when there is none. */
+function openById(id: number, name: string, where: string): Map<string, BpfMap> | undefined {
+  try {
+    const program = bpfProgramInfo(id)
+    if (program === undefined) return undefined
+    if (program.type !== BPF_PROG_TYPE_SCHED_CLS || program.name !== name) {
+      throw taken(where, `the BPF program "${program.name}" (id ${id}) is there`)
     }
-    const value = map.info.name === NAMES.config ? map.lookup(new Uint8Array(4)) : undefined
-    if (value !== undefined) config = decodeConfig(value)
-    map.close()
+    return openMaps(program.mapIds)
+  } catch (error) {
+    if (!(error instanceof LinuxError) || error.errno !== 'EPERM') throw error
+    const message = `${where} is taken by a BPF program (id ${id}) that is not pinned: ${error.message}`
+    throw new RedirectorError('permission', message, { cause: error })
   }
-  if (flows === undefined) throw taken(where, 'a program of another version of xoffload is there, with other rules')
-  return { flows, config, [Symbol.dispose]: () => flows.close() }
+}
+
+/** Those of our maps whose layout is that of this version, by name. */
+function openMaps(ids: readonly number[]): Map<string, BpfMap> {
+  const maps = new Map<string, BpfMap>()
+  for (const id of ids) {
+    const map = BpfMap.fromId(id)
+    const { name, keySize, valueSize } = map.info
+    const [expectedKey, expectedValue] = MAP_LAYOUTS[name] ?? []
+    if (keySize === expectedKey && valueSize === expectedValue && !maps.has(name)) maps.set(name, map)
+    else map.close()
+  }
+  return maps
 }
 
 function taken(where: string, what: string): RedirectorError {

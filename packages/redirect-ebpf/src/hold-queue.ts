@@ -2,13 +2,15 @@ import type { MacAddress } from '@xoffload/core'
 import { LinuxError, type Tap } from '@xoffload/linux'
 import { heldFrameFlow, steerHeldFrame } from './held-frame.ts'
 
-/** What has become of held frames. */
+/** What has become of held frames. A frame is a packet, or a large segment that stands for several (GSO). */
 export interface HoldStatistics {
   /** Frames stored now, and their bytes. */
   readonly heldFrames: number
   readonly heldBytes: number
   /** Frames that were discarded because the store was full. */
   readonly overflowedFrames: number
+  /** Frames that the kernel dropped before the store saw them: this process did not read the TAP in time. */
+  readonly unreadFrames: number
   /** Frames that the kernel did not take back: the device is down, or out of memory. */
   readonly lostFrames: number
 }
@@ -53,6 +55,7 @@ export class HoldQueue {
       heldFrames: this.#frames,
       heldBytes: this.#bytes,
       overflowedFrames: this.#overflowed,
+      unreadFrames: this.#tap.dropped,
       lostFrames: this.#lost,
     }
   }

@@ -1,1 +1,2 @@
+export { DEFAULT_PINS } from './pins.ts'
 export * from './tc-redirector.ts'

@@ -1,4 +1,12 @@
-import { type FlowCounters, FlowKey, type ListedRule, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
+import {
+  type FlowCounters,
+  FlowKey,
+  type HandoffReference,
+  type ListedRule,
+  MacAddress,
+  RedirectorError,
+  type Rule,
+} from '@xoffload/core'
 import type { BpfMapBatch } from '@xoffload/linux'
 
 /** The names in bpf/tc.c and bpf/flow.h. The number in them is the version of the layout: another layout, another name. */
@@ -6,34 +14,50 @@ export const NAMES = {
   ingress: 'xo_ingress',
   egress: 'xo_egress',
   release: 'xo_release',
-  flows: 'xo_flows_v1',
-  config: 'xo_config_v1',
-  statistics: 'xo_stats_v1',
+  flows: 'xo_flows_v2',
+  config: 'xo_config_v2',
+  statistics: 'xo_stats_v2',
 } as const
 
 /** `struct xo_rule`. */
-export const RULE_LENGTH = 56
+export const RULE_LENGTH = 64
 /** `struct xo_config`. */
 const CONFIG_LENGTH = 12
 /** `struct xo_statistics`. */
-export const STATISTICS_LENGTH = 48
+export const STATISTICS_LENGTH = 56
 /** The key of the maps that have one entry. */
 export const FIRST_INDEX = new Uint8Array(4)
+/** The lengths of a key and of a value, by map. */
+export const MAP_LAYOUTS: Readonly<Record<string, readonly [number, number]>> = {
+  [NAMES.flows]: [FlowKey.byteLength, RULE_LENGTH],
+  [NAMES.config]: [4, CONFIG_LENGTH],
+  [NAMES.statistics]: [4, STATISTICS_LENGTH],
+}
 
 const HOLD = 1
 const STEER = 2
 const FLAG_ENDED = 1
 const FLAG_SILENT = 2
+const FLAG_HANDOFF = 4
+const FLAG_RETURNING = 8
 
+const FLAGS_OFFSET = 5
 const MAC_OFFSET = 6
 const CHECK_OFFSET = 12
-const PACKETS_OFFSET = 24
+/** In words of four bytes. */
+const EPOCH_WORD = 5
+const HANDOFF_WORD = 6
+const PACKETS_OFFSET = 32
 
 /** Writes rules in the layout of `struct xo_rule`, always into the same bytes. */
 export class RuleEncoder {
   readonly #bytes = new Uint8Array(RULE_LENGTH)
+  readonly #words = new Uint32Array(this.#bytes.buffer)
 
-  /** The bytes are valid until the next call. Throws {@link RedirectorError} for a steer mode that it does not know. */
+  /**
+   * The bytes are valid until the next call. Throws {@link RedirectorError}: `unsupported` for a steer mode that it does not know,
+   * `invalid` for a handoff that is none.
+   */
   encode(rule: Rule): Uint8Array {
     const bytes = this.#bytes
     if (rule.action === 'steer') {
@@ -44,13 +68,14 @@ export class RuleEncoder {
         )
       }
       bytes[4] = STEER
-      bytes[5] = rule.ended === true ? FLAG_ENDED : 0
+      bytes[FLAGS_OFFSET] = (rule.ended === true ? FLAG_ENDED : 0) | (rule.returning === true ? FLAG_RETURNING : 0)
       bytes.set(rule.target.mac.bytes, MAC_OFFSET)
     } else {
       bytes[4] = HOLD
-      bytes[5] = rule.silent === true ? FLAG_SILENT : 0
+      bytes[FLAGS_OFFSET] = rule.silent === true ? FLAG_SILENT : 0
       bytes.fill(0, MAC_OFFSET, MAC_OFFSET + 6)
     }
+    this.#writeHandoff(rule.handoff)
     const key = rule.flow.bytes
     for (let index = 0; index < 4; index++) {
       bytes[CHECK_OFFSET + index] = key[12 + index] as number
@@ -58,7 +83,26 @@ export class RuleEncoder {
     }
     return bytes
   }
+
+  #writeHandoff(reference: HandoffReference | undefined): void {
+    const { handoff, epoch } = reference ?? NO_HANDOFF
+    if (!Number.isSafeInteger(handoff) || handoff < 0 || epoch >>> 0 !== epoch) {
+      throw new RedirectorError(
+        'invalid',
+        `handoff ${handoff} of epoch ${epoch}: a safe integer and a u32 are expected`,
+      )
+    }
+    const words = this.#words
+    words[EPOCH_WORD] = epoch
+    // Two words, so that no BigInt is made for a rule.
+    words[HANDOFF_WORD] = handoff >>> 0
+    words[HANDOFF_WORD + 1] = Math.floor(handoff / WORD)
+    if (reference !== undefined) this.#bytes[FLAGS_OFFSET] = (this.#bytes[FLAGS_OFFSET] as number) | FLAG_HANDOFF
+  }
 }
+
+const NO_HANDOFF: HandoffReference = { handoff: 0, epoch: 0 }
+const WORD = 2 ** 32
 
 /** The counters at the end of a `struct xo_rule`. */
 export function decodeCounters(value: Uint8Array): FlowCounters {
@@ -75,14 +119,23 @@ export function decodeCounters(value: Uint8Array): FlowCounters {
 export function decodeEntry(key: Uint8Array, value: Uint8Array): ListedRule | undefined {
   const flow = FlowKey.from(key)
   const counters = decodeCounters(value)
+  const flags = value[FLAGS_OFFSET] ?? 0
+  const handoff = (flags & FLAG_HANDOFF) === 0 ? {} : { handoff: decodeHandoff(value) }
   if (value[4] === HOLD) {
-    const silent = ((value[5] ?? 0) & FLAG_SILENT) !== 0
-    return { rule: { action: 'hold', flow, ...(silent ? { silent } : {}) }, counters }
+    const silent = (flags & FLAG_SILENT) === 0 ? {} : { silent: true }
+    return { rule: { action: 'hold', flow, ...silent, ...handoff }, counters }
   }
   if (value[4] !== STEER) return undefined
   const target = { mode: 'l2', mac: MacAddress.from(value.subarray(MAC_OFFSET, MAC_OFFSET + 6)) } as const
-  const ended = ((value[5] ?? 0) & FLAG_ENDED) !== 0
-  return { rule: { action: 'steer', flow, target, ...(ended ? { ended } : {}) }, counters }
+  const ended = (flags & FLAG_ENDED) === 0 ? {} : { ended: true }
+  const returning = (flags & FLAG_RETURNING) === 0 ? {} : { returning: true }
+  return { rule: { action: 'steer', flow, target, ...ended, ...returning, ...handoff }, counters }
+}
+
+function decodeHandoff(value: Uint8Array): HandoffReference {
+  const view = new DataView(value.buffer, value.byteOffset, RULE_LENGTH)
+  const handoff = view.getUint32(4 * HANDOFF_WORD + 4, true) * WORD + view.getUint32(4 * HANDOFF_WORD, true)
+  return { handoff, epoch: view.getUint32(4 * EPOCH_WORD, true) }
 }
 
 /** The rules in a batch of the flow map. */
@@ -129,6 +182,8 @@ export interface ProgramStatistics {
   readonly droppedEgress: bigint
   readonly releasedIngress: bigint
   readonly releasedEgress: bigint
+  /** Packets that were returned to the gateway, and came back, too often (`returning` of a steer rule). */
+  readonly droppedLoops: bigint
 }
 
 export function decodeStatistics(bytes: Uint8Array): ProgramStatistics {
@@ -140,5 +195,6 @@ export function decodeStatistics(bytes: Uint8Array): ProgramStatistics {
     droppedEgress: view.getBigUint64(24, true),
     releasedIngress: view.getBigUint64(32, true),
     releasedEgress: view.getBigUint64(40, true),
+    droppedLoops: view.getBigUint64(48, true),
   }
 }

@@ -10,7 +10,7 @@ import {
   type Rule,
 } from '@xoffload/core'
 import { BPF_F_LOCK, type BpfMap } from '@xoffload/linux'
-import { type Attachment, attachTo } from './attachment.ts'
+import { type Attachment, type AttachmentOptions, attachTo, leave } from './attachment.ts'
 import { detach, removeEmptyClsact } from './device-hooks.ts'
 import { asRedirectorError } from './errors.ts'
 import type { HoldStatistics } from './hold-queue.ts'
@@ -36,10 +36,24 @@ export interface TcRedirectorOptions {
   readonly handle?: number
   /** The most bytes of held packets, of all flows together, default 64 MiB. What comes on top is discarded, and counted. */
   readonly maximumHeldBytes?: number
+  /**
+   * A directory on a bpffs that this user may write to: what is attached is pinned there, and removed by {@link
+   * TcRedirector.close}, so that the next process can adopt it without CAP_SYS_ADMIN. Default `DEFAULT_PINS` when it is one;
+   * nothing is pinned otherwise.
+   */
+  readonly pins?: string
 }
 
 /** What has happened since {@link TcRedirector.open}. */
-export interface TcRedirectorStatistics extends ProgramStatistics, HoldStatistics {}
+export interface TcRedirectorStatistics extends ProgramStatistics, HoldStatistics {
+  /**
+   * Frames of held flows that were lost before `open`: those that an earlier process had stored when it ended or released the
+   * device, or had dropped itself, and those that came when no process had it.
+   */
+  readonly abandonedFrames: number
+  /** All frames of held flows that were dropped against their rule: overflowed, unread, lost and abandoned ones. */
+  readonly droppedHeldFrames: number
+}
 
 const DEFAULT_CAPACITY = 1 << 20
 const DEFAULT_PRIORITY = 100
@@ -47,15 +61,17 @@ const DEFAULT_HANDLE = 1
 const DEFAULT_HELD_BYTES = 64 * 1024 * 1024
 
 /**
- * Holds and steers flows with two eBPF programs at the device's tc hooks (clsact, direct action), which share one hash map.
- * Linux 5.8 or newer with CONFIG_NET_CLS_BPF and CONFIG_TUN; libbpf 1.x; root, or CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN.
+ * Holds and steers flows with two eBPF programs at the device's tc hooks (clsact, direct action), which share one hash map. Linux
+ * 5.8 or newer with CONFIG_NET_CLS_BPF and CONFIG_TUN; libbpf 1.x; root, or CAP_BPF and CAP_NET_ADMIN, and CAP_SYS_ADMIN to adopt
+ * what is not pinned. Without CAP_PERFMON the kernel puts barriers against speculation into the programs: about 0.1 us a packet.
  *
  * The rules outlive the process: when it dies, steered flows stay steered and held flows stay locked (their packets are then
- * discarded), until the next process opens the device with the same priority and handle, and adopts them.
- * One process at a time owns a device and priority.
+ * discarded), until the next process opens the device with the same priority and handle, and adopts them; {@link release} does the
+ * same on purpose. One process at a time owns a device and priority. It refuses to adopt rules of another layout, with a {@link
+ * RedirectorError} `busy`.
  */
 export class TcRedirector implements Redirector {
-  readonly #options: Required<TcRedirectorOptions>
+  readonly #options: AttachmentOptions
   readonly #encoder = new RuleEncoder()
   #manifest: RedirectorManifest
   #attached: Attachment | undefined
@@ -73,6 +89,7 @@ export class TcRedirector implements Redirector {
         0,
         Number.MAX_SAFE_INTEGER,
       ),
+      pins: options.pins,
     }
     this.#manifest = manifest(this.#options.capacity)
   }
@@ -97,13 +114,14 @@ export class TcRedirector implements Redirector {
     const attached = this.#attached
     if (attached === undefined) return
     this.#attached = undefined
-    const { place, object, flows, tap, queue, madeClsact } = attached
+    const { place, object, pins, flows, tap, queue, config } = attached
     try {
       for (const flow of queue.flows()) this.#removeHeld(attached, FlowKey.from(bytesOf(flow)))
-      detach(place)
+      detach(place, object)
+      pins?.clear()
       // What passed the programs before they were detached goes to the stack, or out.
       queue.drain()
-      if (madeClsact) removeEmptyClsact(place)
+      if (config.madeClsact) removeEmptyClsact(place)
     } catch (error) {
       throw asRedirectorError(`cannot give ${this.#options.device} back`, error)
     } finally {
@@ -111,6 +129,17 @@ export class TcRedirector implements Redirector {
       tap.close()
       flows.close()
       object.close()
+    }
+  }
+
+  async release(): Promise<void> {
+    const attached = this.#attached
+    if (attached === undefined) return
+    this.#attached = undefined
+    try {
+      leave(attached)
+    } catch (error) {
+      throw asRedirectorError(`cannot release ${this.#options.device}`, error)
     }
   }
 
@@ -168,9 +197,11 @@ export class TcRedirector implements Redirector {
 
   /** What the programs and the store of held packets have counted. Throws {@link RedirectorError} when it is not open. */
   statistics(): TcRedirectorStatistics {
-    const { object, queue } = this.#open()
+    const { object, queue, abandonedFrames } = this.#open()
     const value = object.map(NAMES.statistics).lookup(FIRST_INDEX) ?? new Uint8Array(STATISTICS_LENGTH)
-    return { ...decodeStatistics(value), ...queue.statistics }
+    const held = queue.statistics
+    const droppedHeldFrames = held.overflowedFrames + held.unreadFrames + held.lostFrames + abandonedFrames
+    return { ...decodeStatistics(value), ...held, abandonedFrames, droppedHeldFrames }
   }
 
   #open(): Attachment {

@@ -4,6 +4,7 @@ import { decodeConfig, decodeEntry, encodeConfig, RULE_LENGTH, RuleEncoder } fro
 
 const flow = FlowKey.of({ address: '2001:db8::1', port: 40000 }, { address: '2001:db8::2', port: 443 })
 const mac = MacAddress.parse('02:00:5e:10:00:01')
+const LARGEST = { handoff: Number.MAX_SAFE_INTEGER, epoch: 0xffff_ffff }
 
 describe('the layout of a rule', () => {
   const rules: [string, Rule][] = [
@@ -11,6 +12,9 @@ describe('the layout of a rule', () => {
     ['hold, silent', { action: 'hold', flow, silent: true }],
     ['steer', { action: 'steer', flow, target: { mode: 'l2', mac } }],
     ['steer, ended', { action: 'steer', flow, target: { mode: 'l2', mac }, ended: true }],
+    ['steer, returning', { action: 'steer', flow, target: { mode: 'l2', mac }, returning: true }],
+    ['hold of a handoff', { action: 'hold', flow, silent: true, handoff: { handoff: 0, epoch: 0 } }],
+    ['steer of a handoff', { action: 'steer', flow, target: { mode: 'l2', mac }, ended: true, handoff: LARGEST }],
   ]
 
   test.each(rules)('%s survives encoding and decoding, in any order', (_name, rule) => {
@@ -21,6 +25,19 @@ describe('the layout of a rule', () => {
     const listed = decodeEntry(rule.flow.bytes, value)
     expect(listed?.rule).toEqual(rule)
     expect(listed?.counters).toEqual({ packets: 0n, bytes: 0n, egressPackets: 0n, lastSeen: 0n })
+  })
+
+  test.each([
+    [-1, 0],
+    [0.5, 0],
+    [2 ** 53, 0],
+    [0, -1],
+    [0, 2 ** 32],
+    [0, Number.NaN],
+  ])('handoff %p of epoch %p is refused', (handoff, epoch) => {
+    expect(() => new RuleEncoder().encode({ action: 'hold', flow, handoff: { handoff, epoch } })).toThrow(
+      expect.objectContaining({ reason: 'invalid' }),
+    )
   })
 
   test('an action of another version is not guessed at', () => {

@@ -21,13 +21,15 @@ export interface TcpFrame {
   readonly ipOptions?: boolean
   /** The fragment field of the IPv4 header: 0x2000 more fragments. */
   readonly fragment?: number
+  /** Of either family. Default 64. */
+  readonly hopLimit?: number
 }
 
 /** An Ethernet frame with right checksums, behind an empty virtio-net header. */
 export function tcpFrame(frame: TcpFrame): Uint8Array {
   const ip = FlowKey.of(frame.from, frame.to)
   const tcp = tcpSegment(ip, frame.flags ?? ACK, frame.payload ?? new Uint8Array())
-  const packet = ip.family === 4 ? ipv4Packet(ip, tcp, frame) : ipv6Packet(ip, tcp)
+  const packet = ip.family === 4 ? ipv4Packet(ip, tcp, frame) : ipv6Packet(ip, tcp, frame)
   const type = ip.family === 4 ? 0x0800 : 0x86dd
   const vlans = frame.vlans ?? []
   const tags = vlans.flatMap((id, index) => [...u16(index === 0 && vlans.length > 1 ? 0x88a8 : 0x8100), ...u16(id)])
@@ -68,17 +70,17 @@ function tcpSegment(ip: FlowKey, flags: number, payload: Uint8Array): number[] {
   return segment
 }
 
-function ipv4Packet(ip: FlowKey, tcp: number[], { ipOptions, fragment }: TcpFrame): number[] {
+function ipv4Packet(ip: FlowKey, tcp: number[], { ipOptions, fragment, hopLimit = 64 }: TcpFrame): number[] {
   const options = ipOptions === true ? [1, 1, 1, 0] : []
   const length = 20 + options.length
-  const header = [0x40 | (length / 4), 0, ...u16(length + tcp.length), 0, 1, ...u16(fragment ?? 0), 64, 6, 0, 0]
+  const header = [0x40 | (length / 4), 0, ...u16(length + tcp.length), 0, 1, ...u16(fragment ?? 0), hopLimit, 6, 0, 0]
   header.push(...ip.bytes.subarray(12, 16), ...ip.bytes.subarray(28, 32), ...options)
   header.splice(10, 2, ...u16(checksum(header)))
   return [...header, ...tcp]
 }
 
-function ipv6Packet(ip: FlowKey, tcp: number[]): number[] {
-  return [0x60, 0, 0, 0, ...u16(tcp.length), 6, 64, ...ip.bytes.subarray(0, 32), ...tcp]
+function ipv6Packet(ip: FlowKey, tcp: number[], { hopLimit = 64 }: TcpFrame): number[] {
+  return [0x60, 0, 0, 0, ...u16(tcp.length), 6, hopLimit, ...ip.bytes.subarray(0, 32), ...tcp]
 }
 
 function checksum(bytes: readonly number[]): number {

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import type { MacAddress } from '@xoffload/core'
+import { MacAddress } from '@xoffload/core'
 import { inNetworkNamespace, Rtnetlink, Tap, writeSysctl } from '@xoffload/linux'
+import { withoutVirtioHeader } from './frames.ts'
 
 /** Runs a command to its end. Throws with what it said when it fails. */
 export function run(...command: string[]): string {
@@ -102,6 +103,19 @@ export class TestNetwork implements Disposable {
     })
     return { namespace, path, mac, ipv4, ipv6, inside }
   }
+}
+
+/** The next frame for a MAC address, as it is on the wire; what the switch floods (neighbour discovery) is passed over. */
+export async function frameFor(port: Tap, mac: MacAddress): Promise<Uint8Array> {
+  let found: Uint8Array | undefined
+  await until(`a frame for ${mac}`, () => {
+    for (let frame = port.read(); frame !== undefined; frame = port.read()) {
+      found = withoutVirtioHeader(frame)
+      if (mac.equals(MacAddress.from(found.subarray(0, 6)))) return true
+    }
+    return false
+  })
+  return found as Uint8Array
 }
 
 /** A counter of the host's stack: `Tcp OutRsts`, `Ip ReasmReqds` (/proc/net/snmp). */

@@ -1,4 +1,5 @@
-// Opens a redirector and puts the rules it is given: bun owner.ts DEVICE [FLOW-KEY-HEX=hold|MAC]...
+// Opens a redirector and puts the rules it is given: bun owner.ts DEVICE [FLOW-KEY-HEX=hold|MAC[@HANDOFF,EPOCH]]...
+// XOFFLOAD_PINS is the option `pins`.
 // Says on one line of JSON how that went, and then waits to be killed.
 import { FlowKey, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
@@ -6,14 +7,17 @@ import { TcRedirector } from '@xoffload/redirect-ebpf'
 const [device = '', ...rules] = process.argv.slice(2)
 
 function parse(text: string): Rule {
-  const [key = '', action = ''] = text.split('=')
+  const [key = '', action = '', numbers] = text.split(/[=@]/)
   const flow = FlowKey.from(Buffer.from(key, 'hex'))
-  if (action === 'hold') return { action, flow }
-  return { action: 'steer', flow, target: { mode: 'l2', mac: MacAddress.parse(action) } }
+  const [handoff = 0, epoch = 0] = numbers?.split(',').map(Number) ?? []
+  const reference = numbers === undefined ? {} : { handoff: { handoff, epoch } }
+  if (action === 'hold') return { action, flow, ...reference }
+  return { action: 'steer', flow, target: { mode: 'l2', mac: MacAddress.parse(action) }, ...reference }
 }
 
 try {
-  const redirector = new TcRedirector({ device })
+  const pins = process.env.XOFFLOAD_PINS
+  const redirector = new TcRedirector({ device, ...(pins === undefined ? {} : { pins }) })
   await redirector.open()
   for (const rule of rules) await redirector.put(parse(rule))
   process.stdout.write(`${JSON.stringify({ opened: true })}\n`)

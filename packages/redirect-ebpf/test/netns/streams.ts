@@ -1,6 +1,6 @@
 import type { FlowKey } from '@xoffload/core'
 import { writeSysctl } from '@xoffload/linux'
-import type { Socket, TCPSocketListener } from 'bun'
+import type { FdSocketOptions, Socket, TCPSocketConnectOptions, TCPSocketListener } from 'bun'
 import type { Host } from './network.ts'
 
 const RAMP_PERIOD = 251
@@ -62,9 +62,25 @@ export class RampSocket {
     this.longestGap = 0
   }
 
-  /** Closes with RST. */
+  /** Closes with RST, or silently when the socket is in repair mode. */
   reset(): void {
     this.#socket?.terminate()
+  }
+
+  /** Stops reading. Returns the socket's descriptor. */
+  suspend(): number {
+    this.#socket?.pause()
+    return (this.#socket as unknown as { readonly fd: number }).fd
+  }
+
+  /** Closes the socket, which is frozen, and goes on with another one that has the same connection. */
+  async moveTo(fd: number): Promise<void> {
+    const left = this.#socket
+    if (left !== undefined) left.data = new RampSocket()
+    left?.terminate()
+    const connect: FdSocketOptions<RampSocket> = { fd, data: this, socket: handlers }
+    // Bun takes a descriptor here; its types know the options but not this overload.
+    await Bun.connect(connect as unknown as TCPSocketConnectOptions<RampSocket>)
   }
 }
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { FlowKey, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
-import { BpfMap, BpfObject, bpfProgramInfo, Rtnetlink, type Tap } from '@xoffload/linux'
+import { attachTc, BpfMap, BpfObject, bpfProgramInfo, createClsact, Rtnetlink, type Tap } from '@xoffload/linux'
 import { TcRedirector, type TcRedirectorOptions } from '@xoffload/redirect-ebpf'
 import { tcpFrame } from './frames.ts'
 import { run, SERVICE_IPV4, snmp, TestNetwork, until } from './network.ts'
@@ -204,6 +204,23 @@ describe('rules', () => {
   })
 })
 
+const OBJECT = new URL('../../bpf/tc.o', import.meta.url)
+
+/** Attaches one program of an object where the ingress program of a redirector would be. */
+function attachAtOurPlace(bytes: Uint8Array, program: string): void {
+  const object = BpfObject.load(bytes)
+  try {
+    network.gateway.inside(() => {
+      using rtnetlink = new Rtnetlink()
+      const ifindex = rtnetlink.link('eth0')?.index ?? 0
+      createClsact(ifindex)
+      attachTc({ ifindex, direction: 'ingress', priority: 100, handle: 1 }, object.program(program))
+    })
+  } finally {
+    object.close()
+  }
+}
+
 describe('others on the device', () => {
   const u32 = ['protocol', 'all', 'u32', 'match', 'u32', '0', '0']
 
@@ -249,21 +266,25 @@ describe('others on the device', () => {
   })
 
   test('with a BPF program at our place are named', async () => {
-    const { attachTc, createClsact } = await import('@xoffload/linux')
-    using object = Object.assign(BpfObject.load(readFileSync(new URL('../../bpf/tc.o', import.meta.url))), {
-      [Symbol.dispose]() {
-        object.close()
-      },
-    })
-    network.gateway.inside(() => {
-      using rtnetlink = new Rtnetlink()
-      const ifindex = rtnetlink.link('eth0')?.index ?? 0
-      createClsact(ifindex)
-      attachTc({ ifindex, direction: 'ingress', priority: 100, handle: 1 }, object.program('xo_release'))
-    })
+    attachAtOurPlace(readFileSync(OBJECT), 'xo_release')
     const error = await refusal(opened())
     expect(error.reason).toBe('busy')
     expect(error.message).toContain('"xo_release"')
+    tc('qdisc', 'del', 'dev', 'eth0', 'clsact')
+  })
+
+  test('that are of another version of the layout are neither adopted nor replaced', async () => {
+    const older = Buffer.from(
+      readFileSync(OBJECT).toString('latin1').replaceAll('xo_flows_v2', 'xo_flows_v1'),
+      'latin1',
+    )
+    attachAtOurPlace(older, 'xo_ingress')
+    const before = [descriptors(), tc('filter', 'show', 'dev', 'eth0', 'ingress')]
+    const error = await refusal(opened())
+    expect(error.reason).toBe('busy')
+    expect(error.message).toContain('another version of xoffload')
+    expect([descriptors(), tc('filter', 'show', 'dev', 'eth0', 'ingress')]).toEqual(before)
+    expect(tc('filter', 'show', 'dev', 'eth0', 'egress')).toBe('')
     tc('qdisc', 'del', 'dev', 'eth0', 'clsact')
   })
 
@@ -297,7 +318,8 @@ async function startOwner(wrapper: string[], device: string, ...rules: string[])
 describe('a process that dies', () => {
   test('leaves its rules working, and the next one adopts them', async () => {
     const key = (port: number) => Buffer.from(flowOf(port).bytes).toString('hex')
-    const { child, answer } = await startOwner([], 'eth0', `${key(40000)}=${TARGET}`, `${key(40001)}=hold`)
+    const rules = [`${key(40000)}=${TARGET}@7000000000,9`, `${key(40001)}=hold@8,4000000000`, `${key(40002)}=hold`]
+    const { child, answer } = await startOwner([], 'eth0', ...rules)
     expect(answer.opened).toBe(true)
     expect((await refusal(opened())).reason).toBe('busy')
     child.kill('SIGKILL')
@@ -305,17 +327,22 @@ describe('a process that dies', () => {
 
     // Nobody is there: steered packets are steered, held flows stay locked.
     const resets = snmp(network.gateway, 'Tcp', 'OutRsts')
-    for (const port of [40000, 40001, 40002]) send(port)
+    for (const port of [40000, 40001, 40001, 40003]) send(port)
     await until('the flow without a rule is answered', () => snmp(network.gateway, 'Tcp', 'OutRsts') === resets + 1)
 
     {
       await using redirector = await opened({ capacity: 10 })
-      expect(await listed(redirector)).toEqual(
-        new Map([steer(40000), hold(40001)].map((rule) => [rule.flow.toString(), rule])),
-      )
+      const adopted = [
+        { ...steer(40000), handoff: { handoff: 7_000_000_000, epoch: 9 } },
+        { ...hold(40001), handoff: { handoff: 8, epoch: 4_000_000_000 } },
+        hold(40002),
+      ]
+      expect(await listed(redirector)).toEqual(new Map(adopted.map((rule) => [rule.flow.toString(), rule])))
       expect(redirector.manifest.capacity).toBe(1 << 20)
       expect((await redirector.counters(flowOf(40000)))?.packets).toBe(1n)
-      expect((await redirector.counters(flowOf(40001)))?.packets).toBe(1n)
+      expect((await redirector.counters(flowOf(40001)))?.packets).toBe(2n)
+      // Nobody was there to store these two.
+      expect(redirector.statistics()).toMatchObject({ abandonedFrames: 2, droppedHeldFrames: 2, heldFrames: 0 })
       // The adopted hold stores packets again, and releases them.
       send(40001)
       await until('it is held', () => redirector.statistics().heldFrames === 1)

@@ -2,8 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Endpoint, FlowKey, MacAddress, type Rule } from '@xoffload/core'
 import { type Tap, VIRTIO_NET_HEADER_LENGTH } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { TAP_QUEUE_LENGTH } from '../../src/hold-queue.ts'
 import { ACK, FIN, RST, SYN, type TcpFrame, tcpFrame, withoutVirtioHeader } from './frames.ts'
-import { SERVICE_IPV4, SERVICE_IPV6, snmp, TestNetwork, until } from './network.ts'
+import { frameFor, SERVICE_IPV4, SERVICE_IPV6, snmp, TestNetwork, until } from './network.ts'
 
 // Two hosts whose every frame is written and read by the test: a client, and a target of steering.
 const CLIENT = MacAddress.parse('02:00:00:00:00:11')
@@ -39,18 +40,7 @@ const families: [string, Endpoint, Endpoint][] = [
   ['IPv6', { address: 'fd77::77', port: 40000 }, { address: SERVICE_IPV6, port: 81 }],
 ]
 
-/** The next frame for the target, as it is on the wire; what the switch floods (neighbour discovery) is passed over. */
-async function steeredFrame(): Promise<Uint8Array> {
-  let found: Uint8Array | undefined
-  await until('a frame for the target', () => {
-    let frame = target.read()
-    while (frame !== undefined && !TARGET.equals(MacAddress.from(withoutVirtioHeader(frame).subarray(0, 6))))
-      frame = target.read()
-    found = frame
-    return frame !== undefined
-  })
-  return withoutVirtioHeader(found as Uint8Array)
-}
+const steeredFrame = () => frameFor(target, TARGET)
 
 function steer(flow: FlowKey): Rule {
   return { action: 'steer', flow, target: { mode: 'l2', mac: TARGET } }
@@ -177,13 +167,29 @@ describe('the store of held frames', () => {
       for (let index = 0; index < 10; index++) client.write(tcpFrame(frame))
       await until('ten frames have arrived', () => small.statistics().heldIngress === 10n)
       await until('they are sorted', () => small.statistics().overflowedFrames === 7)
-      expect(small.statistics().heldFrames).toBe(3)
+      expect(small.statistics()).toMatchObject({ heldFrames: 3, droppedHeldFrames: 7 })
       await small.put(steer(flow))
       for (let index = 0; index < 3; index++) await steeredFrame()
       expect(small.statistics()).toMatchObject({ heldFrames: 0, heldBytes: 0 })
     } finally {
       await network.gateway.inside(() => small.close())
     }
+  })
+
+  test('counts the frames that came faster than they were read', async () => {
+    const flow = FlowKey.of(from, to)
+    await redirector.put({ action: 'hold', flow })
+    const frame = tcpFrame({ source: CLIENT, destination: network.gateway.mac, from, to })
+    // Nothing is read meanwhile: this does not return to the event loop.
+    for (let index = 0; index < TAP_QUEUE_LENGTH + 100; index++) client.write(frame)
+    const sent = TAP_QUEUE_LENGTH + 100
+    await until('each one is stored or counted', () => {
+      const { heldIngress, heldFrames, unreadFrames } = redirector.statistics()
+      return heldIngress === BigInt(sent) && heldFrames + unreadFrames === sent
+    })
+    const { unreadFrames, droppedHeldFrames } = redirector.statistics()
+    expect(unreadFrames).toBeGreaterThan(0)
+    expect(droppedHeldFrames).toBe(unreadFrames)
   })
 
   test('keeps the frames of a flow that stays held when another is released', async () => {

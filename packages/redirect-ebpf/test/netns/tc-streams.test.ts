@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
 import { FlowKey, type Rule } from '@xoffload/core'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import { SERVICE_IPV4, SERVICE_IPV6, snmp, TestNetwork, until } from './network.ts'
@@ -6,20 +6,22 @@ import { connect, listen, type RampSocket } from './streams.ts'
 
 let network: TestNetwork
 let redirector: TcRedirector
-let nextPort = 40000
 
-beforeAll(() => {
-  network = new TestNetwork()
-})
+/** What a test has opened. */
+const stops: (() => void)[] = []
 
-afterAll(() => network[Symbol.dispose]())
-
+// A network for each test: the last packets of an earlier test's connection would be counted.
 beforeEach(async () => {
+  network = new TestNetwork()
   redirector = new TcRedirector({ device: 'eth0' })
   await network.gateway.inside(() => redirector.open())
 })
 
-afterEach(() => network.gateway.inside(() => redirector.close()))
+afterEach(async () => {
+  await network.gateway.inside(() => redirector.close())
+  for (const stop of stops.splice(0)) stop()
+  network[Symbol.dispose]()
+})
 
 function steer(flow: FlowKey): Rule {
   return { action: 'steer', flow, target: { mode: 'l2', mac: network.server.mac } }
@@ -34,11 +36,6 @@ async function connectTo(
   return [await connect(network.client, flow), await accepted]
 }
 
-const stops: (() => void)[] = []
-afterEach(() => {
-  for (const stop of stops.splice(0)) stop()
-})
-
 describe.each([
   ['IPv4', SERVICE_IPV4],
   ['IPv6', SERVICE_IPV6],
@@ -46,8 +43,7 @@ describe.each([
   let flow: FlowKey
   beforeEach(() => {
     const client = family === 'IPv4' ? network.client.ipv4 : network.client.ipv6
-    flow = FlowKey.of({ address: client, port: nextPort }, { address, port: 8000 + (nextPort - 40000) })
-    nextPort += 1
+    flow = FlowKey.of({ address: client, port: 40000 }, { address, port: 8000 })
   })
   const retransmissions = () => snmp(network.client, 'Tcp', 'RetransSegs')
 
@@ -66,10 +62,14 @@ describe.each([
     await until('the download is complete', () => client.received === answered)
     expect([client.wrong, server.wrong]).toEqual([0, 0])
 
-    const counters = await redirector.counters(flow)
-    const resent = retransmissions() - retransmittedBefore
-    const packets = segments() - sentBefore + resent
-    expect(counters?.packets).toBe(BigInt(packets))
+    // The client may say a last word, a delayed acknowledgement, between two looks.
+    let [packets, resent, counters] = [0, 0, await redirector.counters(flow)]
+    await until('every segment is counted', async () => {
+      resent = retransmissions() - retransmittedBefore
+      packets = segments() - sentBefore + resent
+      counters = await redirector.counters(flow)
+      return counters?.packets === BigInt(packets)
+    })
     // Ethernet, IP and TCP with timestamps; the SYN has eight bytes of options more. A busy machine adds a SACK or two.
     const headers = 14 + (family === 'IPv4' ? 20 : 40) + 32
     const least = packets * headers + 8 + sent
@@ -110,7 +110,8 @@ describe.each([
     const sent = client.stop()
     await until('the upload is complete', () => server.received === sent)
     expect(server.wrong).toBe(0)
-    expect(server.longestGap).toBeLessThan(100)
+    // A retransmission timeout takes 200 ms and more.
+    expect(server.longestGap).toBeLessThan(200)
     // Large segments were held as they were.
     expect(largest).toBeGreaterThan(2000)
     expect(redirector.statistics()).toMatchObject({ heldFrames: 0, overflowedFrames: 0, lostFrames: 0 })
