@@ -6,6 +6,8 @@ const AF_INET = 2
 const SOCK_STREAM = 1
 const SOCK_CLOEXEC = 0o2000000
 const F_SETFL = 4
+const SOL_SOCKET = 1
+const SO_RCVBUFFORCE = 33
 
 /**
  * An established, non-blocking TCP descriptor that no event loop knows, and the client at its other end.
@@ -42,4 +44,10 @@ function connectTo(port: number): number {
 
 export function closeFd(fd: number): void {
   if (libc.close(fd) !== 0) throw new Error(`descriptor ${fd} was not open`)
+}
+
+/** Lets the socket receive about as many bytes before anybody reads. */
+export function setReceiveBuffer(fd: number, length: number): void {
+  if (libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, new Int32Array([length]), 4) !== 0)
+    throw new Error('the receive buffer cannot be set: this needs CAP_NET_ADMIN')
 }

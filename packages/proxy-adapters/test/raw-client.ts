@@ -16,6 +16,7 @@ export class RawClient {
   #received = Buffer.alloc(0)
   #ended = false
   #closed = false
+  #reset = false
   #changed = Promise.withResolvers<void>()
 
   /** Connects to a port on loopback. */
@@ -40,7 +41,8 @@ export class RawClient {
       this.#ended = true
       this.#change()
     },
-    close: () => {
+    close: (_: Socket<undefined>, error?: Error) => {
+      this.#reset = error !== undefined
       this.#ended = true
       this.#closed = true
       this.#change()
@@ -114,6 +116,11 @@ export class RawClient {
 
   get ended(): boolean {
     return this.#ended
+  }
+
+  /** Whether the connection was closed by an RST. */
+  get resetByPeer(): boolean {
+    return this.#reset
   }
 
   /** Waits for `condition`, which is looked at whenever something arrives. */

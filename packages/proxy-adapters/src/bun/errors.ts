@@ -13,3 +13,10 @@ export class ClientGoneError extends XoffloadError {
     super('CLIENT_GONE', 'the client closed the connection before the exchange was complete')
   }
 }
+
+/** The reason of a request's abort signal and of a cancelled response body: another server sends the rest of the response. */
+export class ConnectionMovedError extends XoffloadError {
+  constructor() {
+    super('CONNECTION_MOVED', 'the connection was moved to another server, which continues the response')
+  }
+}

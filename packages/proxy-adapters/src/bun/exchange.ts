@@ -2,6 +2,7 @@ import type { RequestHead } from '../http/index.ts'
 import type { RequestFactory, ServedRequest } from './request.ts'
 import type { RequestBody } from './request-body.ts'
 import type { BodyReader } from './stream-sender.ts'
+import type { Transfer } from './transfer.ts'
 
 /** One request and its response, while they last. */
 export class Exchange {
@@ -12,8 +13,12 @@ export class Exchange {
   body: RequestBody | undefined
   /** The response's body while it is being sent. */
   reader: BodyReader | undefined
+  /** The response's body once it takes more than one write. */
+  transfer: Transfer | undefined
   /** Whether bytes of the final response have been written. */
   responding = false
+  /** Whether the response is out and only the request's body is awaited. */
+  answered = false
   /** Whether the handler has failed: the response is that of `onError`. */
   failed = false
   /** Whether the client still waits for `100 Continue`. */

@@ -1,9 +1,11 @@
 import type { FetchHandler, HttpServerLimits } from './options.ts'
 import type { HeadPrefix } from './response-head.ts'
+import type { ResumeHandler } from './resumable.ts'
 
 /** What a connection needs of its server. */
 export interface ConnectionHost {
   readonly fetch: FetchHandler
+  readonly resume: ResumeHandler | undefined
   readonly limits: HttpServerLimits
   readonly prefix: HeadPrefix
   /** Milliseconds on a clock that moves at every sweep: reading it costs nothing. */

@@ -1,4 +1,13 @@
-import { type BodyLimits, DEFAULT_BODY_LIMITS, DEFAULT_HEAD_LIMITS, type HeadLimits } from '../http/index.ts'
+import {
+  type BodyLimits,
+  DEFAULT_BODY_LIMITS,
+  DEFAULT_HEAD_LIMITS,
+  type HeadLimits,
+  type RequestHead,
+} from '../http/index.ts'
+import type { AdoptedConnection, SuspendedConnection } from './adopted-connection.ts'
+import type { InterruptedResponse } from './interrupted-response.ts'
+import type { ResumeHandler } from './resumable.ts'
 
 /** An address and a port, as text and number. */
 export interface SocketAddress {
@@ -37,6 +46,11 @@ export const DEFAULT_LIMITS: HttpServerLimits = {
 
 export interface HttpServerOptions {
   readonly fetch: FetchHandler
+  /**
+   * Continues responses that another server began. With it, this server's own `resumable` responses may be interrupted: all servers
+   * between which connections move must run the same application.
+   */
+  readonly resume?: ResumeHandler
   readonly limits?: Partial<HttpServerLimits>
   /**
    * Called with what a handler or its response body threw. May return the response to send when none has begun.
@@ -52,6 +66,16 @@ export interface HttpServerOptions {
 export interface AdoptOptions {
   /** Bytes that the connection's former owner accepted for sending and that were never sent. They go out before anything else. */
   readonly unsent?: Uint8Array
+  /** A response that another server began and this one sends to its end, after {@link unsent}. Needs the `resume` option of the server. */
+  readonly response?: InterruptedResponse
+  /**
+   * Asked about each request when its head is complete and all earlier ones are answered, before the handler is called. `suspend` stops
+   * the connection there: the request is not served here, and {@link onSuspended} is called. When it throws, that is reported as a
+   * handler's error is, and the request is served. Not asked once the client has ended its half.
+   */
+  readonly route?: (connection: AdoptedConnection, head: RequestHead) => 'serve' | 'suspend'
+  /** Takes a connection that {@link route} stopped. When it throws, that is reported and the connection goes on here. */
+  readonly onSuspended?: (suspended: SuspendedConnection) => void
   /** Called once when the connection is closed and its descriptor is gone. */
   readonly onClose?: () => void
   /** The client's address, when the socket's own peer address is not the one to tell the handler. */

@@ -22,6 +22,7 @@ export class Output {
   #pieces: Piece[] = []
   #offset = 0
   #closed = false
+  #held = false
   #waiter: ((open: boolean) => void) | undefined
 
   constructor(socket: Socket<unknown>) {
@@ -31,6 +32,23 @@ export class Output {
   /** Whether the kernel has not yet taken all that was written. */
   get blocked(): boolean {
     return this.#pieces.length > 0
+  }
+
+  /** Bytes that the kernel has not taken yet. */
+  get pending(): number {
+    return this.#pieces.reduce((sum, piece) => sum + piece.length, -this.#offset)
+  }
+
+  /** From now on nothing is written: what is sent waits. */
+  hold(): void {
+    this.#held = true
+  }
+
+  /** Undoes {@link hold}. */
+  release(): void {
+    this.#held = false
+    this.#flush()
+    if (!this.blocked) this.#settle(true)
   }
 
   /** Sends ASCII or Latin-1 text followed by a body (which nobody changes until it is out) and more text. */
@@ -43,6 +61,7 @@ export class Output {
     const size = body === undefined ? 0 : body.length
     if (
       this.blocked ||
+      this.#held ||
       head.length + size + tail.length > SCRATCH_SIZE ||
       (body !== undefined && !(body instanceof Uint8Array))
     ) {
@@ -69,7 +88,7 @@ export class Output {
       this.send(head, body.bytes)
       return
     }
-    if (this.blocked || head.length > SCRATCH_SIZE) {
+    if (this.blocked || this.#held || head.length > SCRATCH_SIZE) {
       this.#sendPieces([Buffer.from(head, 'latin1'), body])
       return
     }
@@ -85,10 +104,10 @@ export class Output {
     this.#offset = written
   }
 
-  /** Resolves when everything is out (true) or the connection is gone (false). One caller at a time. */
+  /** Resolves when everything is out and nothing is held (true) or the connection is gone (false). One caller at a time. */
   drained(): Promise<boolean> {
     if (this.#closed) return Promise.resolve(false)
-    if (!this.blocked) return Promise.resolve(true)
+    if (!this.blocked && !this.#held) return Promise.resolve(true)
     const { promise, resolve } = Promise.withResolvers<boolean>()
     this.#waiter = resolve
     return promise
@@ -115,6 +134,7 @@ export class Output {
   }
 
   #flush(): void {
+    if (this.#held) return
     for (let piece = this.#pieces[0]; piece !== undefined; piece = this.#pieces[0]) {
       while (this.#offset < piece.length) {
         const written = this.#write(piece, this.#offset)

@@ -42,6 +42,12 @@ export class ServedRequest extends Request {
   }
 }
 
+/**
+ * Targets that a URL parser leaves as they are (URL standard, "path state", "query state"): no character that it would encode or take out,
+ * and no segment that begins with a dot. Others are left to it.
+ */
+const CANONICAL_TARGET = /^\/(?:[\w/?=&+,;:@!$*()~-]|(?<=\w)\.)*$/
+
 /** Makes the requests of one connection. What they have in common is made once. */
 export class RequestFactory {
   readonly #localOrigin: () => string
@@ -49,6 +55,10 @@ export class RequestFactory {
   #list: HeaderList | undefined
   #headers = new Headers()
   #origin = ''
+  /** What requests without a body are made of: Bun copies a `Request` in half the time that it takes to look through an init object. */
+  #template: Request | undefined
+  /** The origin in the URL standard's form, of {@link #template}. */
+  #canonicalOrigin = ''
 
   /** @param localOrigin scheme and authority of this end, for a client that names none. */
   constructor(localOrigin: () => string) {
@@ -62,6 +72,11 @@ export class RequestFactory {
   create(head: RequestHead, body: Uint8Array | RequestBody | undefined): ServedRequest {
     const { method, target, headers } = head
     if (headers !== this.#list) this.#use(headers)
+    if (body === undefined && CANONICAL_TARGET.test(target)) {
+      const template = this.#templateFor(method)
+      // Made of a `Request`, Bun's take the URL without parsing it.
+      return new ServedRequest(this.#canonicalOrigin + target, template)
+    }
     const init: RequestInit = { method, headers: this.#headers, signal: this.#controller.signal }
     if (body !== undefined) init.body = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : body.stream
     // An absolute target names the authority itself and wins over Host (RFC 9112 3.2.2).
@@ -71,7 +86,9 @@ export class RequestFactory {
 
   /** The exchange of `request` is over. Its signal is used again unless somebody may still listen to it. */
   release(request: ServedRequest | undefined): void {
-    if (request?.signalTaken) this.#controller = new AbortController()
+    if (!request?.signalTaken) return
+    this.#controller = new AbortController()
+    this.#template = undefined
   }
 
   /** Fires the signal of the request under way. */
@@ -84,10 +101,23 @@ export class RequestFactory {
     return this.#controller.signal.reason
   }
 
+  #templateFor(method: string): Request {
+    if (this.#template?.method === method) return this.#template
+    const template = new Request(`${this.#origin}/`, {
+      method,
+      headers: this.#headers,
+      signal: this.#controller.signal,
+    })
+    this.#template = template
+    this.#canonicalOrigin = template.url.slice(0, -1)
+    return template
+  }
+
   /** The parser gives the same list again when a client repeats its headers. */
   #use(list: HeaderList): void {
     this.#list = list
     this.#headers = new Headers(list.toArray())
+    this.#template = undefined
     const host = list.get('host')
     this.#origin = host === undefined || host === '' ? this.#localOrigin() : `http://${host}`
   }

@@ -1,31 +1,27 @@
 import { peek, type Socket } from 'bun'
 import type { RequestHead } from '../http/index.ts'
-import { HttpServerError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 import type { ConnectionHost } from './host.ts'
 import type { ConnectionInfo } from './options.ts'
 import type { Output } from './output.ts'
+import { type PreparedResponse, prepare } from './prepared-response.ts'
 import type { RequestFactory, ServedRequest } from './request.ts'
-import { EMPTY, type ResponseBody, release, type StreamedBody, takeBody } from './response-body.ts'
-import { closingResponse, type ResponseFraming, responseHead } from './response-head.ts'
+import { EMPTY, type ResponseBody, release, type StreamedBody } from './response-body.ts'
+import { closingResponse, fieldLines, type ResponseFraming, responseHead } from './response-head.ts'
+import { resumableState } from './resumable.ts'
 import type { SharedBody } from './shared-body.ts'
 import type { StoredBody } from './stored-body.ts'
 import { type BodyRead, type BodyReader, type StreamFraming, sendStream } from './stream-sender.ts'
+import { Transfer } from './transfer.ts'
 
 /** What a responder tells its connection. */
 export interface ResponderOwner {
+  /** A part of a response that takes several writes has been given to the output. */
+  progressed(exchange: Exchange): void
   /** The response is out. */
   finished(exchange: Exchange, keepAlive: boolean): void
   /** Nothing sensible can be sent any more. */
   broken(): void
-}
-
-/** A response that can be sent. */
-interface PreparedResponse {
-  readonly response: Response
-  /** `undefined` when there is none. */
-  readonly headers: Headers | undefined
-  readonly body: ResponseBody
 }
 
 const NO_BODY: ResponseFraming = { kind: 'none' }
@@ -109,22 +105,12 @@ export class Responder {
     }
     let prepared: PreparedResponse
     try {
-      prepared = this.#prepare(response)
+      prepared = prepare(response, this.#socket)
     } catch (error) {
       this.#fail(exchange, error)
       return
     }
     this.#send(exchange, prepared)
-  }
-
-  /** @throws HttpServerError or TypeError when the handler's result cannot be sent. */
-  #prepare(result: unknown): PreparedResponse {
-    const response = checked(result)
-    // Before the body is taken: Bun derives a content type from the body when the headers are first looked at.
-    const { headers } = response
-    const body = takeBody(response, this.#socket)
-    // Most handlers set no header at all, and every look into a `Headers` is a call into native code.
-    return { response, headers: headers.count === 0 ? undefined : headers, body }
   }
 
   #send(exchange: Exchange, prepared: PreparedResponse): void {
@@ -149,6 +135,8 @@ export class Responder {
       this.#owner.finished(exchange, keepAlive)
       return
     }
+    if (framing.kind === 'length' && !silent)
+      this.#beginTransfer(exchange, prepared, framing, keepAlive).advance(framing.contentLength)
     void this.#output.drained().then((open) => {
       release(body)
       if (open) this.#owner.finished(exchange, keepAlive)
@@ -172,23 +160,37 @@ export class Responder {
       const framing = framingOf(prepared, exchange.head) as StreamFraming
       const keepAlive = this.#keepsAlive(exchange, prepared, framing)
       const text = this.#head(exchange, prepared, framing, keepAlive)
-      if (await sendStream(this.#output, text, reader, first, framing)) this.#owner.finished(exchange, keepAlive)
+      const transfer = this.#beginTransfer(exchange, prepared, framing, keepAlive)
+      if (await sendStream(this.#output, text, reader, first, transfer)) this.#owner.finished(exchange, keepAlive)
     } catch (error) {
       reader?.cancel(error).catch(() => {})
       this.#fail(exchange, error)
     }
   }
 
+  #beginTransfer(
+    exchange: Exchange,
+    { response }: PreparedResponse,
+    framing: StreamFraming,
+    keepAlive: boolean,
+  ): Transfer {
+    const state = this.#host.resume === undefined ? undefined : resumableState(response)
+    const onProgress = () => this.#owner.progressed(exchange)
+    exchange.transfer = new Transfer({ framing, keepAlive, state, onProgress })
+    return exchange.transfer
+  }
+
   #head(
     exchange: Exchange,
-    { response, headers, body }: PreparedResponse,
+    { response, headers, lines, body }: PreparedResponse,
     framing: ResponseFraming,
     keepAlive: boolean,
   ): string {
     const contentType =
       framing === NO_BODY ? undefined : body.kind === 'stream' ? fileType(body.file) : body.contentType
     const sayKeepAlive = exchange.head.version === '1.0'
-    return responseHead(response, headers, { prefix: this.#host.prefix, framing, keepAlive, sayKeepAlive, contentType })
+    const context = { prefix: this.#host.prefix, framing, keepAlive, sayKeepAlive }
+    return responseHead(response, lines ?? fieldLines(headers, contentType), context)
   }
 
   #fail(exchange: Exchange, error: unknown): void {
@@ -211,7 +213,7 @@ export class Responder {
     }
     exchange.failed = true
     try {
-      this.#send(exchange, this.#prepare(response))
+      this.#send(exchange, prepare(response, this.#socket))
     } catch (failure) {
       this.#fail(exchange, failure)
     }
@@ -223,13 +225,6 @@ export class Responder {
     if (!exchange.head.keepAlive || this.#host.stopping || exchange.awaitsContinue || exchange.truncated) return false
     return headers?.get('connection')?.toLowerCase() !== 'close'
   }
-}
-
-/** @throws HttpServerError when the handler returned something that cannot be sent. */
-function checked(response: unknown): Response {
-  if (!(response instanceof Response)) throw new HttpServerError('the fetch handler must return a Response')
-  if (response.status < 200) throw new HttpServerError(`a response of status ${response.status} cannot be sent`)
-  return response
 }
 
 function discard(response: unknown): void {

@@ -33,31 +33,45 @@ export interface HeadContext {
   readonly keepAlive: boolean
   /** Whether the request was HTTP/1.0, in which keeping a connection must be said. */
   readonly sayKeepAlive: boolean
-  /** The content type when the handler gave none. */
-  readonly contentType: string | undefined
 }
 
+/** The lines of a handler's headers. */
+export interface FieldLines {
+  readonly text: string
+  /** Whether a Date is among them. */
+  readonly dated: boolean
+}
+
+const NO_LINES: FieldLines = { text: '', dated: false }
+
 /**
- * The whole response head as Latin-1 text. Framing and connection are the server's business,
- * whatever the handler's headers say. @param headers the handler's, `undefined` when it set none.
+ * The handler's headers without those that are the server's business, whatever the handler says: framing and connection.
+ * @param headers `undefined` when it set none. @param contentType what is said when the handler gave no content type.
  */
-export function responseHead(response: Response, headers: Headers | undefined, context: HeadContext): string {
-  const { prefix, framing } = context
-  let fields = ''
-  let typed = context.contentType === undefined
+export function fieldLines(headers: Headers | undefined, contentType: string | undefined): FieldLines {
+  if (headers === undefined && contentType === undefined) return NO_LINES
+  let text = ''
+  let typed = contentType === undefined
   let dated = false
   headers?.forEach((value, name) => {
     if (isServersOwn(name)) return
     if (name === 'date') dated = true
     else if (name === 'content-type') typed = true
-    fields += `${name}: ${value}\r\n`
+    text += `${name}: ${value}\r\n`
   })
-  if (!typed) fields += `Content-Type: ${context.contentType}\r\n`
+  if (!typed) text += `Content-Type: ${contentType}\r\n`
+  return { text, dated }
+}
+
+/** The whole response head as Latin-1 text. */
+export function responseHead(response: Response, lines: FieldLines, context: HeadContext): string {
+  const { prefix, framing } = context
+  let fields = lines.text
   if (framing.kind === 'length') fields += `Content-Length: ${framing.contentLength}\r\n`
   else if (framing.kind === 'chunked') fields += 'Transfer-Encoding: chunked\r\n'
   if (!context.keepAlive) fields += 'Connection: close\r\n'
   else if (context.sayKeepAlive) fields += 'Connection: keep-alive\r\n'
-  return `${start(response, prefix, dated)}${fields}\r\n`
+  return `${start(response, prefix, lines.dated)}${fields}\r\n`
 }
 
 function start(response: Response, prefix: HeadPrefix, dated: boolean): string {

@@ -1,4 +1,5 @@
 import type { FdSocketOptions, Socket, SocketHandler, TCPSocketConnectOptions, TCPSocketListener } from 'bun'
+import type { AdoptedConnection } from './adopted-connection.ts'
 import { Connection } from './connection.ts'
 import { HttpServerError } from './errors.ts'
 import type { ConnectionHost } from './host.ts'
@@ -16,6 +17,12 @@ import { HeadPrefix } from './response-head.ts'
 const SECOND = 1000
 const DEFAULT_IDLE_TIMEOUT = 60
 const DEFAULT_HEAD_TIMEOUT = 10
+/** A call of `adopt` while it lasts. */
+interface Adoption {
+  readonly options: AdoptOptions
+  connection: Connection | undefined
+}
+
 /** A timeout is noticed at most this fraction of it too late. */
 const SWEEPS_PER_TIMEOUT = 4
 
@@ -36,12 +43,12 @@ export class HttpServer {
   #refreshed = 0
   #requests = 0
   #emptied: (() => void)[] = []
-  #adopting: AdoptOptions | undefined
+  #adopting: Adoption | undefined
   readonly #acceptHandlers = this.#handlers((socket) => this.#open(socket, false, undefined))
   readonly #adoptHandlers = this.#handlers((socket) => {
-    const options = this.#adopting
-    this.#adopting = undefined
-    this.#open(socket, true, options)
+    const adoption = this.#adopting
+    const connection = this.#open(socket, true, adoption?.options)
+    if (adoption !== undefined) adoption.connection = connection
   })
 
   constructor(options: HttpServerOptions) {
@@ -52,6 +59,7 @@ export class HttpServer {
     this.#headTimeout = (options.headTimeout ?? DEFAULT_HEAD_TIMEOUT) * SECOND
     this.#host = {
       fetch: this.#fetch,
+      resume: options.resume,
       limits: this.#limits,
       prefix: new HeadPrefix(),
       now: performance.now(),
@@ -78,20 +86,25 @@ export class HttpServer {
   /**
    * Serves an established, non-blocking TCP connection. Bytes that are already in its receive queue are served as well.
    * @param fd its descriptor; the server closes it.
-   * @throws HttpServerError when it is no usable socket: the descriptor is the caller's then.
+   * @throws HttpServerError when it is no usable socket or the options contradict each other: the descriptor is the caller's then.
    */
-  adopt(fd: number, options: AdoptOptions = {}): void {
+  adopt(fd: number, options: AdoptOptions = {}): AdoptedConnection {
     if (this.#host.stopping) throw new HttpServerError('the server is stopping: it takes no connection')
-    this.#adopting = options
+    if (options.response !== undefined && this.#host.resume === undefined)
+      throw new HttpServerError('a response can be continued only with the `resume` option of the server')
+    if (options.route !== undefined && options.onSuspended === undefined)
+      throw new HttpServerError('a connection with `route` needs `onSuspended`, which takes it when it stops')
+    const adoption: Adoption = { options, connection: undefined }
+    this.#adopting = adoption
     let failure: unknown
-    // Adopting is synchronous: when the call returns, `open` has taken the options or there will be no connection.
+    // Adopting is synchronous: when the call returns, `open` has made the connection or there will be none.
     const connect: FdSocketOptions<Connection> = { fd, allowHalfOpen: true, socket: this.#adoptHandlers }
     // Bun takes a descriptor here; its types know the options but not this overload.
     Bun.connect(connect as unknown as TCPSocketConnectOptions<Connection>).catch((error) => {
       failure = error
     })
-    if (this.#adopting === undefined) return
     this.#adopting = undefined
+    if (adoption.connection !== undefined) return adoption.connection
     throw new HttpServerError(`descriptor ${fd} is not an established socket that Bun can take`, { cause: failure })
   }
 
@@ -110,7 +123,8 @@ export class HttpServer {
 
   /**
    * Stops listening and closes every connection: idle ones now, others after the response under way, or at once.
-   * Resolves when no connection is left. The server cannot be used again.
+   * Resolves when no connection is left. The server cannot be used again. A suspended connection is its holder's, who must resume it
+   * (it is served to the end of what it has received, then) or close it; only `force` closes it from here.
    * @param force whether to cut off responses that are under way.
    */
   async stop(force = false): Promise<void> {
@@ -137,11 +151,13 @@ export class HttpServer {
     }
   }
 
-  #open(socket: Socket<Connection>, adopted: boolean, options: AdoptOptions | undefined): void {
+  #open(socket: Socket<Connection>, adopted: boolean, options: AdoptOptions | undefined): Connection {
     const connection = new Connection(this.#host, socket, adopted, options)
     socket.data = connection
     this.#connections.add(connection)
+    if (options !== undefined) connection.start(options)
     this.#sweep ??= this.#startSweep()
+    return connection
   }
 
   #closed(connection: Connection): void {
@@ -159,7 +175,7 @@ export class HttpServer {
     const interval = Math.min(SECOND, this.#idleTimeout / SWEEPS_PER_TIMEOUT, this.#headTimeout / SWEEPS_PER_TIMEOUT)
     const timer = setInterval(() => {
       this.#tick()
-      for (const connection of this.#connections) connection.sweep(this.#host.now)
+      for (const connection of this.#connections) connection.sweep()
     }, interval)
     timer.unref()
     return timer

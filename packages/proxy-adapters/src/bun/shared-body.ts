@@ -1,5 +1,6 @@
 import { MemoryFile, sendMore } from '@xoffload/linux'
 import type { Socket } from 'bun'
+import { descriptorOf } from './descriptor.ts'
 
 /** Marks the responses of a {@link SharedBody}. A response that is made of another's body does not have it. */
 const SHARED = Symbol('shared body')
@@ -27,7 +28,8 @@ export class SharedBody {
   readonly type: string
   /** Not to be changed. */
   readonly bytes: Uint8Array
-  readonly #blob: Blob
+  /** The same as a `Blob`. */
+  readonly blob: Blob
   readonly #file: MemoryFile
 
   /** Copies `bytes`, once. Throws a LinuxError when the kernel has no memory or file descriptor for it. */
@@ -35,13 +37,13 @@ export class SharedBody {
     this.bytes = bytes.slice()
     this.length = bytes.length
     this.type = type
-    this.#blob = new Blob([this.bytes as Uint8Array<ArrayBuffer>], { type })
+    this.blob = new Blob([this.bytes as Uint8Array<ArrayBuffer>], { type })
     this.#file = new MemoryFile(bytes)
   }
 
   /** A new response with this body. */
   response(init?: ResponseInit): Response {
-    const response = new Response(this.#blob, init)
+    const response = new Response(this.blob, init)
     Object.assign(response, { [SHARED]: this })
     return response
   }
@@ -54,7 +56,7 @@ export class SharedBody {
   /** Sends a response's head so that it leaves in one packet with the body. Returns how many bytes the kernel took. */
   sendHead(socket: Socket<unknown>, head: Uint8Array): number {
     try {
-      return sendMore(descriptor(socket), head)
+      return sendMore(descriptorOf(socket), head)
     } catch {
       // The connection is broken: Bun will see that too and close it.
       return 0
@@ -66,7 +68,7 @@ export class SharedBody {
     let position = offset
     try {
       while (position < this.length) {
-        position += this.#file.sendTo(descriptor(socket), position)
+        position += this.#file.sendTo(descriptorOf(socket), position)
         if (position === this.length) break
         const probe = this.bytes.subarray(position, position + PROBE_LENGTH)
         const written = Math.max(socket.write(probe), 0)
@@ -78,9 +80,4 @@ export class SharedBody {
     }
     return position - offset
   }
-}
-
-/** Bun documents no property for the file descriptor of a socket in its types. */
-function descriptor(socket: Socket<unknown>): number {
-  return (socket as unknown as { readonly fd: number }).fd
 }

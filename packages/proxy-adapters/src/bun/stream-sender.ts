@@ -1,4 +1,5 @@
 import type { Output } from './output.ts'
+import type { Transfer } from './transfer.ts'
 
 /** The body of a stream does not fit its Content-Length, or holds something that is not bytes. */
 export class ResponseStreamError extends Error {}
@@ -23,7 +24,7 @@ export type BodyRead = Awaited<ReturnType<BodyReader['read']>>
 
 /**
  * Sends a stream as a response body, one chunk at a time and never faster than the client reads.
- * @param head goes out together with the first chunk, or at once when that is not there yet.
+ * @param head goes out together with the first chunk, or at once when that is not there yet. Empty when it has been sent.
  * @param first the stream's first read.
  * @returns whether everything is out; false when the client is gone.
  * @throws what the stream throws; {@link ResponseStreamError}.
@@ -33,14 +34,16 @@ export async function sendStream(
   head: string,
   reader: BodyReader,
   first: BodyRead | Promise<BodyRead>,
-  framing: StreamFraming,
+  transfer: Transfer,
 ): Promise<boolean> {
+  const { framing } = transfer
   let pendingHead = head
   if (first instanceof Promise) {
-    output.send(pendingHead)
+    if (pendingHead !== '') output.send(pendingHead)
     pendingHead = ''
+    transfer.advance(0)
   }
-  let remaining = framing.kind === 'length' ? framing.contentLength : Number.POSITIVE_INFINITY
+  let remaining = framing.kind === 'length' ? framing.contentLength - transfer.queued : Number.POSITIVE_INFINITY
   for (let read = await first; !read.done; read = await reader.read()) {
     const bytes = toBytes(read.value)
     if (bytes.length === 0) continue
@@ -49,10 +52,15 @@ export async function sendStream(
     if (framing.kind === 'chunked') output.send(`${pendingHead}${bytes.length.toString(16)}\r\n`, bytes, '\r\n')
     else output.send(pendingHead, bytes)
     pendingHead = ''
+    transfer.advance(bytes.length)
     if (output.blocked && !(await output.drained())) return false
   }
-  if (remaining > 0 && framing.kind === 'length')
+  if (remaining > 0 && framing.kind === 'length') {
+    // The stream of a client that is gone ends early.
+    if (!(await output.drained())) return false
     throw new ResponseStreamError('a response stream is shorter than its Content-Length')
+  }
+  transfer.complete()
   if (framing.kind === 'chunked') output.send(`${pendingHead}0\r\n\r\n`)
   else if (pendingHead !== '') output.send(pendingHead)
   return await output.drained()
