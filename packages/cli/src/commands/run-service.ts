@@ -7,9 +7,13 @@ const TIME_SLICE = 200
 /** Something that runs until it is told to stop. */
 export interface Service {
   close(): Promise<void>
+  /** Resolves when it has nothing more to do, as another process does it. */
+  readonly retired?: Promise<void>
 }
 
-/** Starts a service, says so with one JSON line (`event: "ready"`), and runs it until SIGINT or SIGTERM. */
+/**
+ * Starts a service, says so with one JSON line (`event: "ready"`), and runs it until SIGINT or SIGTERM, or
+ * until it has retired. */
 export function runService(start: () => Promise<Service>): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
@@ -18,7 +22,7 @@ export function runService(start: () => Promise<Service>): Promise<void> {
     requestTimeSlice(TIME_SLICE)
     const service = await start()
     process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), event: 'ready' })}\n`)
-    await stopped
+    await Promise.race([stopped, ...(service.retired ? [service.retired] : [])])
     await service.close()
   })
 }

@@ -1,11 +1,8 @@
 import { Kind, type TObject, type TSchema } from '@sinclair/typebox'
 import { type ValueError, ValueErrorType } from '@sinclair/typebox/errors'
 import { Value } from '@sinclair/typebox/value'
-import type { ConfigProblem } from './error.ts'
+import { type ConfigProblem, maximumProblems } from './error.ts'
 import { nearest } from './suggest.ts'
-
-/** More problems than this are not worth reading. */
-const maximumProblems = 100
 
 /** Everything in `value` that is not as `schema` says, one problem per key. */
 export function checkSchema(schema: TObject, value: unknown): ConfigProblem[] {

@@ -10,6 +10,9 @@ export interface ConfigProblem {
   readonly line?: number
 }
 
+/** More problems than this are not worth reading. */
+export const maximumProblems = 100
+
 /** A configuration file cannot be used. The message has one line per problem: file, key, what was expected, what was found. */
 export class ConfigError extends XoffloadError {
   readonly file: string

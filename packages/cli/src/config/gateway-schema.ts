@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
+import { apiSchema } from './api.ts'
 import { address, atLeastOne, connect, count, device, file, hostName, logLevel, port } from './schema.ts'
 
 const closed = { additionalProperties: false } as const
@@ -64,6 +65,7 @@ export const gatewaySchema = Type.Object(
       },
       { ...closed, default: {}, description: 'The choice of a server.' },
     ),
+    api: Type.Optional(apiSchema),
     limits: Type.Object(
       {
         headBytes: count('The longest request head that is taken, bytes.', 256, 1_048_576, 16_384),
@@ -73,6 +75,12 @@ export const gatewaySchema = Type.Object(
         flows: count('Flows that can be steered at once: the size of the rule table.', 1, 67_108_864, 1_048_576),
         snapshotBytes: count('The longest message with a snapshot, bytes.', 65_536, 67_108_864, 35_651_584),
         acceptTimeout: count('From the offer until the server accepts, milliseconds.', 1, 600_000, 2000),
+        serverTimeout: count(
+          'How long a server may be without a control connection until its connections are given up, milliseconds.',
+          1,
+          86_400_000,
+          60_000,
+        ),
         commitTimeout: count('From the commit until the server confirms it, milliseconds.', 1, 600_000, 5000),
         grace: count('How long a frozen socket stays after the commit, milliseconds.', 0, 600_000, 1000),
       },

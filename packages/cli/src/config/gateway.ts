@@ -1,4 +1,5 @@
 import type { Endpoint } from '@xoffload/core'
+import { type ApiConfig, resolveApi } from './api.ts'
 import type { GatewayFile } from './gateway-schema.ts'
 import type { Resolver } from './resolve.ts'
 
@@ -38,6 +39,8 @@ export interface GatewayConfig {
   readonly control: ControlFiles
   readonly servers: readonly GatewayServer[]
   readonly selection: SelectionConfig
+  /** Where the control API is served; absent when it is not. */
+  readonly api?: ApiConfig
   /** See `configReference('gateway')` for units. */
   readonly limits: Readonly<GatewayFile['limits']>
 }
@@ -57,6 +60,7 @@ export function resolveGateway(file: string, raw: GatewayFile, resolver: Resolve
     },
     servers: resolveServers(raw, resolver),
     selection: resolveSelection(raw, resolver),
+    ...(raw.api !== undefined && { api: resolveApi(file, raw.api, resolver) }),
     limits: raw.limits,
   }
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Static, TObject } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import { type ApiConfig, resolveApi } from './api.ts'
 import { checkSchema } from './check.ts'
 import { ConfigError } from './error.ts'
 import { type GatewayConfig, resolveGateway } from './gateway.ts'
@@ -26,9 +27,28 @@ export interface ConfigOf {
 export async function loadConfig<K extends ConfigKind>(kind: K, path: string): Promise<ConfigOf[K]>
 export async function loadConfig(kind: ConfigKind, path: string): Promise<GatewayConfig | ServerConfig> {
   const file = resolve(path)
-  const value = await readConfigFile(file)
+  return checkConfig(kind, file, await readConfigFile(file))
+}
+
+/**
+ * {@link loadConfig} for what was read from a file already. `file` is an absolute path; `value` may be anything, and is changed.
+ * Throws {@link ConfigError}.
+ */
+export function checkConfig<K extends ConfigKind>(kind: K, file: string, value: unknown): ConfigOf[K]
+export function checkConfig(kind: ConfigKind, file: string, value: unknown): GatewayConfig | ServerConfig {
   if (kind === 'gateway') return complete(file, value, gatewaySchema, resolveGateway)
   return complete(file, value, serverSchema, resolveServer)
+}
+
+/**
+ * Where the gateway with this configuration file serves its control API, undefined when it serves none. What else the file names, such
+ * as keys, need not be readable. Throws {@link ConfigError}.
+ */
+export async function loadApiConfig(path: string): Promise<ApiConfig | undefined> {
+  const file = resolve(path)
+  return complete(file, await readConfigFile(file), gatewaySchema, (_, { api }, resolver) =>
+    api === undefined ? undefined : resolveApi(file, api, resolver),
+  )
 }
 
 function complete<Schema extends TObject, Config>(

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import type { Endpoint } from '@xoffload/core'
 import { found } from './check.ts'
 import { endpointKey, endpointOf, parseEndpoint } from './endpoint.ts'
-import type { ConfigProblem } from './error.ts'
+import { type ConfigProblem, maximumProblems } from './error.ts'
 import { reason } from './read.ts'
 
 /** Turns texts that the schema has checked into what the program uses, and collects what is wrong with them all the same. */
@@ -16,7 +16,7 @@ export class Resolver {
   }
 
   problem(key: string, text: string): void {
-    this.problems.push({ key, text })
+    if (this.problems.length < maximumProblems) this.problems.push({ key, text })
   }
 
   /** The absolute path of a file that exists and can be read. */

@@ -41,6 +41,24 @@ export const serverSchema = Type.Object(
       },
       { ...closed, description: 'The application.' },
     ),
+    moves: Type.Object(
+      {
+        requests: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: 4_294_967_295,
+            description:
+              'After how many requests a connection is offered to the gateway, which may move it. Without it: never.',
+          }),
+        ),
+        module: Type.Optional(
+          file(
+            'A module whose default export is a function (request, requests) => boolean: whether a request is answered here. A connection whose next request is not is offered to the gateway.',
+          ),
+        ),
+      },
+      { ...closed, default: {}, description: 'When connections leave this host without being asked to.' },
+    ),
     limits: Type.Object(
       {
         handoffs: count('Handoffs in progress at once.', 1, 100_000, 1024),

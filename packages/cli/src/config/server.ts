@@ -22,13 +22,15 @@ export interface ServerConfig {
     readonly module: string
     readonly listen?: Endpoint
   }
+  /** When connections leave this host without being asked to; `module` is an absolute path. */
+  readonly moves: { readonly requests?: number; readonly module?: string }
   /** See `configReference('server')` for units. */
   readonly limits: Readonly<ServerFile['limits']>
 }
 
 /** Resolves and checks what the schema cannot express; problems go to `resolver`. */
 export function resolveServer(file: string, raw: ServerFile, resolver: Resolver): ServerConfig {
-  const { control, application } = raw
+  const { control, application, moves } = raw
   const listen = resolver.endpoint(control.listen)
   const module = resolver.file('application.module', application.module)
   const applicationListen = application.listen === undefined ? undefined : resolver.endpoint(application.listen)
@@ -60,6 +62,10 @@ export function resolveServer(file: string, raw: ServerFile, resolver: Resolver)
     },
     services,
     application: applicationListen === undefined ? { module } : { module, listen: applicationListen },
+    moves: {
+      ...(moves.requests !== undefined && { requests: moves.requests }),
+      ...(moves.module !== undefined && { module: resolver.file('moves.module', moves.module) }),
+    },
     limits: raw.limits,
   }
 }

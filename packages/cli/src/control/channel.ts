@@ -1,4 +1,5 @@
 import type { Channel, HelloMessage, OutgoingMessage } from '@xoffload/core'
+import { wipeSnapshot } from '../runtime/wipe.ts'
 import type { ControlConnection, ControlMessage } from './connection.ts'
 import { ControlError } from './errors.ts'
 
@@ -53,11 +54,17 @@ export class ControlChannel implements Channel {
    * Queues a message; what one turn of the event loop sends goes out in one write. Throws {@link ControlError}: `closed` when the
    * channel is down, `full` when the outgoing buffer has no room, `oversize` when the peer would not take so long a message. The
    * channel stays as it is, and nothing of the message is sent. Throws `CodecError` for a message that cannot be encoded.
+   *
+   * The snapshot of an offer is overwritten, also when this throws: nobody uses it after that.
    */
   send(message: OutgoingMessage): void {
-    if (this.#connection === undefined)
-      throw new ControlError('closed', `there is no control connection to ${this.#host} now`)
-    this.#connection.send(message)
+    try {
+      if (this.#connection === undefined)
+        throw new ControlError('closed', `there is no control connection to ${this.#host} now`)
+      this.#connection.send(message)
+    } finally {
+      if (message.type === 'offer') wipeSnapshot(message.snapshot)
+    }
   }
 
   /** Ends the present connection. A connector connects again. */

@@ -109,12 +109,21 @@ export class ControlConnection {
     this.fail(new ControlError('closed', `the control connection to ${this.#peer} was closed by this host`))
   }
 
-  /** Bytes came from the peer. For the socket's owner. */
+  /** Bytes came from the peer. They are overwritten. For the socket's owner. */
   receive(chunk: Uint8Array): void {
-    if (this.#state === 'down') return
+    // Not a Buffer, whose `slice` does not copy: no message must keep what is overwritten here.
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    try {
+      if (this.#state !== 'down') this.#read(bytes)
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  #read(bytes: Uint8Array): void {
     this.#silentTicks = 0
     try {
-      for (const message of this.#decoder.push(chunk)) if (!this.#dispatch(message)) return
+      for (const message of this.#decoder.push(bytes)) if (!this.#dispatch(message)) return
     } catch (cause) {
       this.#failDecoding(cause)
     }

@@ -3,7 +3,7 @@ const maximumWrite = 262_144
 
 /**
  * The bytes that wait to be written, in order. Small frames are joined, so that one TLS record and one system call carries what one
- * turn of the event loop sent; a large frame is never copied.
+ * turn of the event loop sent; a large frame is never copied. Frames belong to the buffer, and are overwritten when they were written.
  */
 export class OutgoingBuffer {
   #frames: Uint8Array[] = []
@@ -37,11 +37,12 @@ export class OutgoingBuffer {
     this.#written += count
     const head = this.#frames[0]
     if (head === undefined || this.#written < head.length) return
-    this.#frames.shift()
+    this.#frames.shift()?.fill(0)
     this.#written = 0
   }
 
   clear(): void {
+    for (const frame of this.#frames) frame.fill(0)
     this.#frames = []
     this.#written = 0
     this.#length = 0
@@ -63,6 +64,7 @@ export class OutgoingBuffer {
       const rest = offset === 0 && this.#written > 0 ? frame.subarray(this.#written) : frame
       joined.set(rest, offset)
       offset += rest.length
+      frame.fill(0)
     }
     this.#frames.splice(0, count, joined)
     this.#written = 0

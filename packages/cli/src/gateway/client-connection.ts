@@ -1,7 +1,7 @@
 import { flowOf } from '@xoffload/linux'
 import { parseRequestHead, type RequestHead } from '@xoffload/proxy-adapters/http'
 import type { Socket } from 'bun'
-import { SocketOrigin } from './origin-connection.ts'
+import { SocketOrigin } from '../runtime/socket-origin.ts'
 import { Relay } from './relay.ts'
 import type { Server } from './server.ts'
 
@@ -23,7 +23,10 @@ export interface ConnectionOwner {
   closed(connection: ClientConnection): void
 }
 
-/** One accepted client connection, from its first byte until it is handed off, relayed to its end, or refused. */
+/**
+ * One client connection that is here, accepted or given back by a server: from its first byte until it is handed off, relayed to its
+ * end, or refused.
+ */
 export class ClientConnection {
   readonly #owner: ConnectionOwner
   readonly #socket: Socket<ClientConnection>
@@ -33,14 +36,25 @@ export class ClientConnection {
   #origin: SocketOrigin | undefined
   #relay: Relay | undefined
   #relayServer: Server | undefined
+  /** What a server's application had written and TCP had not sent when the connection came back here. */
+  #unsent: Uint8Array
   /** When the phase must be over, in milliseconds of `performance.now()`; undefined in phases without a limit. */
   deadline: number | undefined
 
-  constructor(owner: ConnectionOwner, socket: Socket<ClientConnection>, headTimeout: number) {
+  constructor(
+    owner: ConnectionOwner,
+    socket: Socket<ClientConnection>,
+    headTimeout: number,
+    unsent: Uint8Array = new Uint8Array(),
+  ) {
     this.#owner = owner
     this.#socket = socket
+    this.#unsent = unsent
     this.deadline = performance.now() + headTimeout
     socket.setNoDelay(true)
+    this.#sendUnsent()
+    // What it asks for next has to wait: the answer must not overtake the rest of the one before.
+    if (this.#unsent.length > 0) socket.pause()
   }
 
   /** Where the client is, for server selection. */
@@ -56,6 +70,13 @@ export class ClientConnection {
   }
 
   drain(): void {
+    if (this.#unsent.length > 0) {
+      this.#sendUnsent()
+      if (this.#unsent.length > 0) return
+      if (this.#clientEnded) this.#socket.end()
+      else this.#socket.resume()
+      return
+    }
     if (this.#phase === 'relay') this.#moved()
     this.#relay?.clientDrain()
   }
@@ -64,7 +85,7 @@ export class ClientConnection {
   end(): void {
     this.#clientEnded = true
     if (this.#phase === 'relay') this.#relay?.clientEnd()
-    else if (this.#phase === 'head' || this.#phase === 'closing') this.#socket.end()
+    else if (this.#phase === 'closing' || (this.#phase === 'head' && this.#unsent.length === 0)) this.#socket.end()
   }
 
   close(): void {
@@ -87,13 +108,20 @@ export class ClientConnection {
   originate(): SocketOrigin {
     // Bun documents no property for the file descriptor of a socket in its types.
     const { fd } = this.#socket as unknown as { fd: number }
-    this.#origin = new SocketOrigin(flowOf(fd), this.#socket, fd, () => this.#received)
+    this.#origin = new SocketOrigin({
+      flow: flowOf(fd),
+      fd,
+      received: () => this.#received,
+      terminate: () => this.#socket.terminate(),
+    })
     return this.#origin
   }
 
   /** The handoff is committed: what is left here is a frozen socket that the handoff closes. */
   handedOff(): void {
     if (this.#phase === 'moving') this.#phase = 'handed-off'
+    // The target has it.
+    this.#received.fill(0)
     this.#received = new Uint8Array()
   }
 
@@ -150,6 +178,11 @@ export class ClientConnection {
     this.#socket.pause()
     if (chunk.length < READ_BUFFER) this.#owner.requested(this, head)
     else setImmediate(() => this.#phase === 'moving' && this.#owner.requested(this, head))
+  }
+
+  #sendUnsent(): void {
+    if (this.#unsent.length === 0) return
+    this.#unsent = this.#unsent.subarray(Math.max(this.#socket.write(this.#unsent), 0))
   }
 
   #moved(): void {

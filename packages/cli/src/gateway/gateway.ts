@@ -1,35 +1,33 @@
-import {
-  type Endpoint,
-  type FlowKey,
-  HandoffOrigin,
-  type HandoffOutcome,
-  type HelloMessage,
-  type Redirector,
-  type ServerSelector,
-  XoffloadError,
-} from '@xoffload/core'
-import type { RequestHead } from '@xoffload/proxy-adapters/http'
+import { HandoffCoordinator, LocalTarget, type Redirector, type ServerSelector } from '@xoffload/core'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
-import type { TCPSocketListener } from 'bun'
+import { type ApiServer, serveApi } from '../api/index.ts'
 import type { GatewayConfig } from '../config/index.ts'
-import { type ControlChannel, ControlConnector, type ControlMessage, readCredentials } from '../control/index.ts'
-import { channelLimits } from '../runtime/channel-limits.ts'
+import { readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
-import { helloOf } from '../runtime/hello.ts'
-import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { runAll } from '../runtime/run-all.ts'
-import { ClientConnection } from './client-connection.ts'
-import { type FlowEntry, FlowTable } from './flow-table.ts'
+import { socketRestorer } from '../server/restored-socket.ts'
+import { Clients } from './clients.ts'
+import { FlowTable } from './flow-table.ts'
+import { Journal } from './journal.ts'
+import { Moves } from './moves.ts'
+import type { GatewayOperations } from './operations.ts'
+import { Operator } from './operator.ts'
+import { Predecessor } from './ownership.ts'
+import { Recovery } from './recovery.ts'
+import { Requests } from './requests.ts'
+import { Selection } from './selection.ts'
 import { createSelector } from './selector.ts'
-import { type Candidate, Server } from './server.ts'
+import { Server } from './server.ts'
+import { ServerChannels } from './server-channels.ts'
+import { Steering } from './steering.ts'
+import { Succession, type Successor } from './succession.ts'
 
-/** How long the rule of an ended connection catches late packets, in milliseconds. */
-const LINGER = 1000
-/** How often time limits of client connections are looked at, in milliseconds. */
+/** How often what has a time limit is looked at, in milliseconds. */
 const SWEEP_INTERVAL = 250
-const NO_APPLICATION_DATA = new Uint8Array()
+/** How long a process that takes over waits for its servers before it listens, in milliseconds. */
+const CONNECT_TIMEOUT = 2000
 
 /** What a caller may bring along instead of what the configuration describes. */
 export interface GatewayOptions {
@@ -37,45 +35,127 @@ export interface GatewayOptions {
   /** Default: a `TcRedirector` on the configured device. */
   readonly redirector?: Redirector
   readonly selector?: ServerSelector
+  /** Takes over from the process that has the device, without closing a connection. Default false. */
+  readonly takeOver?: boolean
+  /** Starts the process that is to take over from this one. */
+  readonly spawnSuccessor?: () => Successor
 }
 
 /**
  * The host at which client packets arrive: accepts connections, reads the first request's head, selects a server and hands the
- * connection over, or relays it when that is impossible.
+ * connection over, or relays it when that is impossible. It coordinates every move of a connection, and finds those again that an earlier
+ * process of this gateway has handed over.
  */
 export class Gateway {
   readonly #config: GatewayConfig
   readonly #log: Log
   readonly #redirector: Redirector
-  readonly #selector: ServerSelector
   readonly #servers: readonly Server[]
-  readonly #targets: readonly Candidate[]
-  readonly #relays: readonly Candidate[]
-  readonly #flows = new FlowTable()
-  readonly #epoch = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0
-  readonly #connections = new Set<ClientConnection>()
-  readonly #origin: HandoffOrigin
-  #connector: ControlConnector | undefined
-  #listeners: TCPSocketListener<ClientConnection>[] = []
+  readonly #coordinator: HandoffCoordinator
+  readonly #here: LocalTarget
+  readonly #moves: Moves
+  readonly #recovery: Recovery
+  readonly #clients: Clients
+  readonly #channels: ServerChannels
+  readonly #succession: Succession
+  /** What an operator can see and order. */
+  readonly operations: GatewayOperations
+  #api: ApiServer | undefined
   #sweeper: ReturnType<typeof setInterval> | undefined
   #closed: Promise<void> | undefined
 
   private constructor(config: GatewayConfig, options: GatewayOptions, selector: ServerSelector) {
-    this.#config = config
-    this.#log = options.log ?? jsonLog(config.log)
-    this.#selector = selector
-    this.#redirector = options.redirector ?? new TcRedirector({ device: config.device, capacity: config.limits.flows })
-    this.#servers = config.servers.map(({ name, proxy }) => new Server(name, proxy))
-    this.#targets = this.#servers.map((server) => server.asTarget())
-    this.#relays = this.#servers.map((server) => server.asRelay())
-    this.#origin = new HandoffOrigin({
-      redirector: this.#redirector,
+    const log = options.log ?? jsonLog(config.log)
+    const redirector = options.redirector ?? new TcRedirector({ device: config.device, capacity: config.limits.flows })
+    const servers = config.servers.map(({ name, proxy }) => new Server(name, proxy))
+    const flows = new FlowTable()
+    const journal = new Journal(log)
+    const selection = new Selection(selector, servers)
+    const onError = (error: unknown, { flow, step }: { flow?: unknown; step: string }): void =>
+      log('errors', { event: 'error', flow, step, error: errorText(error) })
+    const { limits, name } = config
+    const coordinator = new HandoffCoordinator({
+      redirector,
       clock: systemClock,
-      epoch: this.#epoch,
-      maximumHandoffs: config.limits.handoffs,
-      limits: { accept: config.limits.acceptTimeout, commit: config.limits.commitTimeout, grace: config.limits.grace },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }),
+      epoch: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+      maximumHandoffs: limits.handoffs,
+      limits: { accept: limits.acceptTimeout, commit: limits.commitTimeout, grace: limits.grace },
+      onError,
     })
+    const here = new LocalTarget(name, coordinator, {
+      redirector,
+      restorer: socketRestorer,
+      application: { adopt: (connection) => connection.give((fd) => clients.adopt(fd, connection.unsent)) },
+      clock: systemClock,
+      authorise: (flow) => flows.get(flow)?.state === 'moving',
+      maximumHandoffs: limits.handoffs,
+      onError,
+    })
+    const steering = new Steering({ flows, redirector, coordinator, journal, log })
+    const moves = new Moves({
+      steering,
+      selection,
+      journal,
+      log,
+      headBytes: limits.headBytes,
+      gateway: { name, destination: here.destination },
+    })
+    const clients: Clients = new Clients({
+      log,
+      limits,
+      requested: (connection, head) => requests.requested(connection, head),
+      accepted: () => {
+        journal.accepted++
+      },
+    })
+    const requests = new Requests({
+      name,
+      selection,
+      coordinator,
+      flows,
+      moves,
+      journal,
+      log,
+      broken: (connection, error) => clients.broken(connection, error),
+    })
+    const recovery = new Recovery({
+      steering,
+      redirector,
+      servers,
+      journal,
+      log,
+      here: (flow) => clients.has(flow),
+      serves: ({ service: { address, port } }) =>
+        config.service.some((endpoint) => endpoint.address === address && endpoint.port === port),
+      maximumConnections: limits.flows,
+    })
+    const channels = new ServerChannels({ config, servers, coordinator, steering, moves, recovery, journal, log })
+    this.#succession = new Succession({
+      device: config.device,
+      redirector,
+      coordinator,
+      steering,
+      channels,
+      clients,
+      requests,
+      moves,
+      log,
+      spawnSuccessor: options.spawnSuccessor,
+      credentials: () => readCredentials(config.control),
+      retiring: async () => await this.#api?.close(),
+      sweeping: (on) => this.#sweeping(on),
+    })
+    this.operations = new Operator({ name, servers, steering, moves, redirector, journal })
+    this.#config = config
+    this.#log = log
+    this.#redirector = redirector
+    this.#servers = servers
+    this.#coordinator = coordinator
+    this.#here = here
+    this.#moves = moves
+    this.#recovery = recovery
+    this.#clients = clients
+    this.#channels = channels
   }
 
   /**
@@ -86,11 +166,16 @@ export class Gateway {
     const selector = options.selector ?? (await createSelector(config.selection))
     const gateway = new Gateway(config, options, selector)
     try {
-      await gateway.#open()
+      await gateway.#open(options.takeOver ?? false)
     } catch (error) {
       await runAll([() => gateway.close()], error)
     }
     return gateway
+  }
+
+  /** Resolves when another process has taken over and the connections that were left here have ended. */
+  get retired(): Promise<void> {
+    return this.#succession.retired
   }
 
   /** Stops listening, ends relayed connections, and gives the device back. Safe to call twice. */
@@ -99,193 +184,59 @@ export class Gateway {
     return this.#closed
   }
 
-  async #open(): Promise<void> {
+  async #open(takeOver: boolean): Promise<void> {
+    const { device, control, service } = this.#config
     // The device comes last: what is wrong with the rest shows before a rule is touched.
-    const credentials = await readCredentials(this.#config.control)
-    const mac = deviceMac(this.#config.device)
-    await this.#redirector.open()
-    const leftover = await removeLeftoverRules(this.#redirector)
-    if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
-    this.#connector = new ControlConnector({
-      peers: this.#config.servers.map(({ name, control }) => ({ name, endpoint: control })),
-      credentials,
-      limits: channelLimits(this.#config.limits.snapshotBytes),
-      hello: helloOf({ host: this.#config.name, mac, maximumHandoffs: 0 }),
-      onUp: (channel, hello) => this.#serverUp(channel, hello),
-      onMessage: (channel, message) => this.#receive(channel, message),
-      onDown: (channel, reason) => {
-        this.#origin.channelLost(channel)
-        this.#log('info', { event: 'server-down', server: channel.host, reason: reason.message })
-      },
-      onUnavailable: (peer, reason) =>
-        this.#log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
-    })
-    for (const endpoint of this.#config.service) this.#listen(endpoint)
-    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL)
-  }
-
-  #listen({ address: hostname, port }: Endpoint): void {
-    const owner = {
-      headBytes: this.#config.limits.headBytes,
-      requested: (connection: ClientConnection, head: RequestHead) => this.#requested(connection, head),
-      closed: (connection: ClientConnection) => this.#connections.delete(connection),
-    }
+    const credentials = await readCredentials(control)
+    deviceMac(device)
+    const predecessor = takeOver ? await Predecessor.find(device) : undefined
     try {
-      const listener = Bun.listen<ClientConnection>({
-        hostname,
-        port,
-        exclusive: true,
-        allowHalfOpen: true,
-        socket: {
-          open: (socket) => {
-            socket.data = new ClientConnection(owner, socket, this.#config.limits.headTimeout)
-            if (this.#connections.size >= this.#config.limits.connections) socket.terminate()
-            else this.#connections.add(socket.data)
-          },
-          data: (socket, chunk) => socket.data.data(chunk),
-          drain: (socket) => socket.data.drain(),
-          end: (socket) => socket.data.end(),
-          close: (socket) => socket.data.close(),
-          // Bun reports what a callback throws here too, and leaves the socket open.
-          error: (socket, error) => this.#broken(socket.data, error),
-        },
-      })
-      this.#listeners.push(listener)
-    } catch (cause) {
-      throw new XoffloadError(
-        'LISTEN',
-        `cannot listen on ${hostname} port ${port}: ${errorText(cause)}; the service address must be one of this host's`,
-        { cause },
-      )
+      if (predecessor === undefined) this.#succession.claim()
+      else await predecessor.release()
+      await this.#redirector.open()
+      await this.#recovery.adopt()
+      this.#channels.open(credentials)
+      // The first requests need not be relayed then.
+      if (predecessor !== undefined) await this.#channels.allUp(CONNECT_TIMEOUT)
+      for (const endpoint of service) this.#clients.listen(endpoint)
+      if (predecessor !== undefined) await this.#succession.follow(predecessor)
+    } finally {
+      predecessor?.close()
     }
+    await this.#serveApi(takeOver)
+    this.#sweeping(true)
   }
 
-  #server(name: string): Server {
-    const server = this.#servers.find((candidate) => candidate.name === name)
-    if (server === undefined) throw new XoffloadError('UNKNOWN_SERVER', `no server ${name} is configured`)
-    return server
+  async #serveApi(takeOver: boolean): Promise<void> {
+    const { api } = this.#config
+    if (api === undefined) return
+    const onError = (error: unknown): void =>
+      this.#log('errors', { event: 'error', step: 'answer a call of the API', error: errorText(error) })
+    this.#api = await serveApi(this.operations, api, { onError, takeOver })
   }
 
-  #broken(connection: ClientConnection, error: unknown): void {
-    this.#log('info', { event: 'connection-error', client: connection.client.address, error: errorText(error) })
-    connection.terminate()
-  }
-
-  #requested(connection: ClientConnection, head: RequestHead): void {
-    const request = {
-      method: head.method,
-      target: head.target,
-      header: (name: string) => head.headers.get(name),
-      client: connection.client,
-    }
-    try {
-      const server = this.#selector(request, this.#targets)?.server
-      if (server === undefined) this.#relay(connection, this.#selector(request, this.#relays)?.server)
-      else this.#handOff(connection, server).catch((error) => this.#broken(connection, error))
-    } catch (error) {
-      this.#log('errors', { event: 'error', step: 'select', error: errorText(error) })
-      connection.refuse(503, 'no server could be selected')
-    }
-  }
-
-  async #handOff(connection: ClientConnection, server: Server): Promise<void> {
-    const { destination } = server
-    if (destination === undefined) {
-      this.#relay(connection, server)
-      return
-    }
-    const origin = connection.originate()
-    const entry = this.#flows.begin(origin.flow, server)
-    const outcome = await this.#origin.handOff(origin, destination, NO_APPLICATION_DATA)
-    this.#report(entry, outcome)
-    if (outcome.result === 'handed-off') {
-      connection.handedOff()
-      entry.state = 'steered'
-      entry.handoff = outcome.handoff
-      if (entry.earlyEnd?.handoff === outcome.handoff) this.#ended(entry)
-      return
-    }
-    this.#flows.delete(entry)
-    if (outcome.result === 'rolled-back') this.#relay(connection, server)
-  }
-
-  #relay(connection: ClientConnection, server: Server | undefined): void {
-    if (server?.proxy === undefined) connection.refuse(503, 'no server is available')
-    else connection.relay(server)
-  }
-
-  #receive(channel: ControlChannel, message: ControlMessage): void {
-    if (message.type !== 'ended') {
-      this.#origin.receive(channel, message)
-      return
-    }
-    const entry = this.#flows.get(message.flow)
-    // Said of an earlier connection with the same 4-tuple, or of one that an earlier process of this gateway handed over.
-    if (entry === undefined || entry.server.name !== channel.host || message.epoch !== this.#epoch) return
-    if (entry.state === 'moving') entry.earlyEnd = message
-    else if (entry.state === 'steered' && entry.handoff === message.handoff) this.#ended(entry)
-  }
-
-  #serverUp(channel: ControlChannel, hello: HelloMessage): void {
-    const server = this.#server(channel.host)
-    const restarted = server.connected(channel, hello)
-    this.#log('info', { event: 'server-up', server: server.name })
-    this.#origin.channelUp(channel)
-    if (!restarted) return
-    // Its earlier process took its connections with it: without a rule their clients learn so from this host's RST.
-    for (const entry of this.#flows.of(server)) if (entry.state === 'steered') this.#forget(entry)
-  }
-
-  /** The connection has ended: its rule stays for a while, for late packets. */
-  #ended(entry: FlowEntry): void {
-    const { flow, server } = entry
-    const steer = server.destination?.steer
-    if (steer === undefined) return
-    entry.state = 'ended'
-    this.#origin.ended(flow)
-    this.#run(this.#redirector.put({ action: 'steer', flow, target: steer, ended: true }), flow, 'mark as ended')
-    systemClock.after(LINGER, () => this.#forget(entry))
-  }
-
-  #forget(entry: FlowEntry): void {
-    if (this.#flows.delete(entry)) this.#run(this.#redirector.remove(entry.flow), entry.flow, 'remove')
-  }
-
-  #run(operation: Promise<unknown>, flow: FlowKey, step: string): void {
-    operation.catch((error) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }))
-  }
-
-  #report({ flow, server }: FlowEntry, { result, failure, times }: HandoffOutcome): void {
-    const level = result === 'handed-off' ? 'handoffs' : result === 'lost' ? 'errors' : 'info'
-    this.#log(level, {
-      event: 'handoff',
-      flow,
-      server: server.name,
-      outcome: result,
-      ...(failure && { failure }),
-      steps: times,
-    })
+  #sweeping(on: boolean): void {
+    clearInterval(this.#sweeper)
+    if (on) this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL)
   }
 
   #sweep(): void {
-    const now = performance.now()
-    for (const connection of this.#connections) {
-      if (connection.deadline !== undefined && connection.deadline <= now) connection.expire()
-    }
+    this.#channels.sweep()
+    this.#moves.sweep(this.#servers.filter(({ draining }) => draining))
+    this.#recovery.sweep()
   }
 
   #close(): Promise<void> {
-    clearInterval(this.#sweeper)
+    this.#sweeping(false)
     return runAll([
-      () => {
-        for (const listener of this.#listeners) listener.stop()
-      },
-      () => this.#origin.close(),
-      () => this.#connector?.close(),
-      () => {
-        for (const connection of this.#connections) connection.terminate()
-      },
+      () => this.#clients.stopListening(),
+      async () => await this.#api?.close(),
+      () => this.#coordinator.close(),
+      () => this.#here.close(),
+      () => this.#channels.close(),
+      () => this.#clients.close(),
       () => this.#redirector.close(),
+      () => this.#succession.close(),
     ])
   }
 }

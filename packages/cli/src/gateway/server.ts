@@ -13,6 +13,10 @@ export class Server {
   readonly proxy: Endpoint | undefined
   /** Connections that were handed to it or are proxied to it. */
   connections = 0
+  /** It is given no connection, and those that it has are moved away. */
+  draining = false
+  /** Since when it is not connected, milliseconds of `performance.now()`; undefined when it is, never was, or was given up. */
+  goneSince: number | undefined
   #channel: ControlChannel | undefined
   #hello: HelloMessage | undefined
   #steer: SteerTarget | undefined
@@ -38,10 +42,21 @@ export class Server {
   /** It has connected. True when its process is another one than before: it knows nothing of the connections it had. */
   connected(channel: ControlChannel, hello: HelloMessage): boolean {
     const restarted = this.#hello !== undefined && this.#hello.instance !== hello.instance
+    this.goneSince = undefined
     this.#channel = channel
     this.#hello = hello
     this.#steer = { mode: 'l2', mac: hello.mac }
     return restarted
+  }
+
+  /** Its control channel is gone. */
+  disconnected(): void {
+    this.goneSince = performance.now()
+  }
+
+  /** It was gone for too long. */
+  giveUp(): void {
+    this.goneSince = undefined
   }
 
   /** This server as the target of a handoff. */
@@ -51,7 +66,7 @@ export class Server {
       server,
       name: this.name,
       get up() {
-        return server.up
+        return server.up && !server.draining
       },
       get connections() {
         return server.connections
@@ -65,7 +80,9 @@ export class Server {
     return {
       server,
       name: this.name,
-      up: this.proxy !== undefined,
+      get up() {
+        return server.proxy !== undefined && !server.draining
+      },
       get connections() {
         return server.connections
       },

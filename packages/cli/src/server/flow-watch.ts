@@ -27,6 +27,16 @@ export class FlowWatch {
     this.#timer ??= setInterval(() => this.poll(), POLL_INTERVAL)
   }
 
+  /** The socket is not the connection's any more: its end means nothing. */
+  forget(cookie: bigint): void {
+    this.#arrivals.delete(cookie)
+  }
+
+  /** The connections that have not ended. */
+  get arrivals(): Iterable<Arrival> {
+    return this.#arrivals.values()
+  }
+
   close(): void {
     clearInterval(this.#timer)
     this.#listener.close()

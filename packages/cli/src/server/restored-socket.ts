@@ -1,5 +1,6 @@
 import { type FlowKey, type RestoredConnection, type Restorer, type TcpSnapshot, XoffloadError } from '@xoffload/core'
 import { acknowledge, closeSilently, resetAndClose, restore, socketCookie } from '@xoffload/linux'
+import { wipeQueues, wipeSnapshot } from '../runtime/wipe.ts'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
 export class RestoredSocket implements RestoredConnection {
@@ -35,20 +36,31 @@ export class RestoredSocket implements RestoredConnection {
   discard(): void {
     const fd = this.#fd
     this.#fd = undefined
-    if (fd !== undefined) closeSilently(fd)
+    if (fd === undefined) return
+    // Nobody has taken the connection who would still send this.
+    this.unsent.fill(0)
+    closeSilently(fd)
   }
 
   reset(): void {
     const fd = this.#fd
     this.#fd = undefined
-    if (fd !== undefined) resetAndClose(fd)
+    if (fd === undefined) return
+    this.unsent.fill(0)
+    resetAndClose(fd)
   }
 }
 
-/** Restores snapshots into this host's kernel. */
+/** Restores snapshots into this host's kernel, and overwrites them. */
 export const socketRestorer: Restorer<RestoredSocket> = {
   restore(snapshot: TcpSnapshot): RestoredSocket {
-    const { fd, unsent } = restore(snapshot)
-    return new RestoredSocket(snapshot.flow, fd, unsent)
+    try {
+      const { fd, unsent } = restore(snapshot)
+      wipeQueues(snapshot)
+      return new RestoredSocket(snapshot.flow, fd, unsent)
+    } catch (error) {
+      wipeSnapshot(snapshot)
+      throw error
+    }
   },
 }

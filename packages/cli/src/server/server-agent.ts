@@ -1,8 +1,21 @@
-import { type Application, type Arrival, type FlowKey, HandoffTarget, type Redirector } from '@xoffload/core'
-import { HttpServer } from '@xoffload/proxy-adapters/bun'
+import {
+  type Application,
+  type Arrival,
+  type FlowKey,
+  HandoffOrigin,
+  HandoffTarget,
+  type Redirector,
+} from '@xoffload/core'
+import { decodeInterruptedResponse, HttpServer } from '@xoffload/proxy-adapters/bun'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { ServerConfig } from '../config/index.ts'
-import { type ControlChannel, type ControlCredentials, ControlListener, readCredentials } from '../control/index.ts'
+import {
+  type ControlChannel,
+  type ControlCredentials,
+  ControlListener,
+  type ControlMessage,
+  readCredentials,
+} from '../control/index.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
@@ -10,10 +23,12 @@ import { helloOf } from '../runtime/hello.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { runAll } from '../runtime/run-all.ts'
-import { type FetchHandler, loadApplication } from './application.ts'
+import { type FetchHandler, type LoadedApplication, loadApplication, loadBelongsHere } from './application.ts'
 import { FlowWatch } from './flow-watch.ts'
 import { RecentEnds } from './recent-ends.ts'
+import { sendReport } from './report.ts'
 import { type RestoredSocket, socketRestorer } from './restored-socket.ts'
+import { type BelongsHere, ServedConnections } from './served-connections.ts'
 import { ServiceAddresses } from './service-address.ts'
 
 /** How long responses that are under way may take when the agent stops, in milliseconds. */
@@ -30,6 +45,8 @@ export interface ServerAgentOptions {
   readonly application?: Application<RestoredSocket>
   /** Answers requests instead of the configured module. Of no use together with `application`. */
   readonly fetch?: FetchHandler
+  /** Whether a request is to be answered here, instead of the configured module. Of no use together with `application`. */
+  readonly belongsHere?: BelongsHere
 }
 
 /** A host that connections are handed to: restores them and gives them to its application. */
@@ -42,6 +59,8 @@ export class ServerAgent {
   #addresses: ServiceAddresses | undefined
   #watch: FlowWatch | undefined
   #target: HandoffTarget<RestoredSocket> | undefined
+  #origin: HandoffOrigin | undefined
+  #served: ServedConnections | undefined
   #listener: ControlListener | undefined
   #closed: Promise<void> | undefined
 
@@ -71,9 +90,11 @@ export class ServerAgent {
   }
 
   async #open(options: ServerAgentOptions): Promise<void> {
-    const { device, services, limits, control } = this.#config
+    const { device, services, limits, control, moves } = this.#config
     const credentials = await readCredentials(control)
-    const application = options.application ?? (await this.#serveHttp(options.fetch))
+    const loaded = await this.#load(options)
+    const belongsHere =
+      options.belongsHere ?? (moves.module === undefined ? undefined : await loadBelongsHere(moves.module))
     const redirector = options.redirector ?? new TcRedirector({ device, capacity: limits.flows })
     this.#redirector = redirector
     await redirector.open()
@@ -82,7 +103,20 @@ export class ServerAgent {
     this.#addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address) })
     const watch = new FlowWatch((arrival) => this.#flowEnded(arrival))
     this.#watch = watch
-    const target = new HandoffTarget<RestoredSocket>({
+    const onError = (error: unknown, { flow, step }: { flow?: FlowKey; step: string }): void =>
+      this.#log('errors', { event: 'error', flow, step, error: errorText(error) })
+    const origin = new HandoffOrigin({ redirector, clock: systemClock, onError })
+    this.#origin = origin
+    this.#served = new ServedConnections({
+      origin,
+      log: this.#log,
+      channelTo: (gateway) => this.#channelTo(gateway),
+      requests: moves.requests,
+      belongsHere,
+      given: (cookie) => watch.forget(cookie),
+    })
+    const application = options.application ?? (await this.#serveHttp(loaded, this.#served))
+    this.#target = new HandoffTarget<RestoredSocket>({
       redirector,
       restorer: socketRestorer,
       application: {
@@ -91,18 +125,19 @@ export class ServerAgent {
           watch.add(connection.cookie, arrival)
           return application.adopt(connection, data, arrival)
         },
+        revoke: (arrival) => application.revoke?.(arrival),
       },
       clock: systemClock,
       authorise: (flow) => this.#serves(flow),
+      supersede: (flow) => origin.supersede(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
-      onError: (error, { flow, step }) => this.#log('errors', { event: 'error', flow, step, error: errorText(error) }),
+      onError,
     })
-    this.#target = target
-    this.#listen(target, credentials)
+    this.#listen(credentials)
   }
 
-  #listen(target: HandoffTarget<RestoredSocket>, credentials: ControlCredentials): void {
+  #listen(credentials: ControlCredentials): void {
     const { name, device, limits } = this.#config
     this.#listener = new ControlListener({
       listen: this.#config.control.listen,
@@ -114,21 +149,78 @@ export class ServerAgent {
         this.#log('info', { event: 'gateway-up', gateway: channel.host })
         for (const arrival of this.#ends.of(channel.host)) this.#sendEnd(channel, arrival)
       },
-      onMessage: (channel, message) => void target.receive(channel, message),
+      onMessage: (channel, message) => this.#receive(channel, message),
       onDown: (channel, reason) =>
         this.#log('info', { event: 'gateway-down', gateway: channel.host, reason: reason.message }),
       onRefused: (remote, reason) => this.#log('info', { event: 'control-refused', remote, reason: reason.message }),
     })
   }
 
-  async #serveHttp(fetch: FetchHandler | undefined): Promise<Application<RestoredSocket>> {
-    const { module, listen } = this.#config.application
-    const http = new HttpServer({ fetch: fetch ?? (await loadApplication(module)) })
+  #receive(channel: ControlChannel, message: ControlMessage): void {
+    switch (message.type) {
+      case 'recall':
+        this.#served?.recall(channel.host, message)
+        return
+      case 'keep':
+        this.#served?.keep(channel.host, message)
+        return
+      case 'take':
+        this.#served?.take(channel, message)
+        return
+      case 'audit':
+        this.#report(channel, message.nonce)
+        return
+      default:
+        // An abort is for whoever has the handoff.
+        if (!this.#origin?.receive(channel, message)) this.#target?.receive(channel, message)
+    }
+  }
+
+  #report(channel: ControlChannel, nonce: number): void {
+    const { host } = channel
+    try {
+      sendReport(channel, nonce, {
+        owned: this.#watch?.arrivals ?? [],
+        prepared: this.#target?.prepared(host) ?? [],
+        offered: this.#origin?.offered(host) ?? [],
+      })
+    } catch (error) {
+      // The gateway asks again.
+      this.#log('info', { event: 'not-sent', message: 'report', reason: errorText(error) })
+    }
+  }
+
+  #channelTo(gateway: string): ControlChannel | undefined {
+    const channel = this.#listener?.channels.get(gateway)
+    return channel?.connected ? channel : undefined
+  }
+
+  /** The application that is to answer requests, unless the caller takes the connections itself. */
+  async #load(options: ServerAgentOptions): Promise<LoadedApplication | undefined> {
+    if (options.application !== undefined) return undefined
+    if (options.fetch !== undefined) return { fetch: options.fetch }
+    return await loadApplication(this.#config.application.module)
+  }
+
+  async #serveHttp(
+    loaded: LoadedApplication | undefined,
+    served: ServedConnections,
+  ): Promise<Application<RestoredSocket>> {
+    const { listen } = this.#config.application
+    const http = new HttpServer(loaded as LoadedApplication)
     this.#http = http
     if (listen !== undefined) await http.listen({ hostname: listen.address, port: listen.port })
     return {
-      adopt: (connection) =>
-        connection.give((fd) => http.adopt(fd, { unsent: connection.unsent, client: connection.flow.client })),
+      adopt: (connection, data, arrival) => {
+        const { cookie, unsent, flow } = connection
+        const response = data.length === 0 ? undefined : decodeInterruptedResponse(data)
+        served.add(arrival, cookie, (hooks) =>
+          connection.give((fd) =>
+            http.adopt(fd, { unsent, client: flow.client, ...(response && { response }), ...hooks }),
+          ),
+        )
+      },
+      revoke: (arrival) => served.revoke(arrival),
     }
   }
 
@@ -137,9 +229,9 @@ export class ServerAgent {
   }
 
   #flowEnded(arrival: Arrival): void {
-    const channel = this.#listener?.channels.get(arrival.host)
-    this.#ends.add(arrival, channel?.connected ?? false)
-    if (channel?.connected) this.#sendEnd(channel, arrival)
+    const channel = this.#channelTo(arrival.host)
+    this.#ends.add(arrival, channel !== undefined)
+    if (channel !== undefined) this.#sendEnd(channel, arrival)
   }
 
   #sendEnd(channel: ControlChannel, { flow, handoff, epoch }: Arrival): void {
@@ -155,6 +247,8 @@ export class ServerAgent {
     return runAll([
       // No more connections; those that wait for their commit are given back.
       () => this.#target?.close(),
+      () => this.#served?.close(),
+      () => this.#origin?.close(),
       // While the service address is still there, so that the clients hear of it, and the channels, so that the gateways do.
       () => this.#stopHttp(),
       () => this.#watch?.settled(SETTLE_TIMEOUT),

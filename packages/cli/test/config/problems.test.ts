@@ -42,7 +42,7 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     'gateway',
     'device =',
     '__proto__ = 1\ndevice =',
-    '__proto__: is no known key: expected name, device, log, service, control, servers, selection or limits',
+    '__proto__: is no known key: expected name, device, log, service, control, servers, selection, api or limits',
   ],
   // Missing keys
   ['gateway', 'device = "eth0"', '', 'device: is missing: expected the name of a network device, 1 to 15 characters'],

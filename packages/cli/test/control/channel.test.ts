@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import type { OfferMessage } from '@xoffload/core'
 import { ControlError } from '../../src/control/index.ts'
-import { abort, channelOf, connect, Events, hello, listen, offer, openSockets, refuse } from './support.ts'
+import { abort, channelOf, connect, copyOf, Events, hello, listen, offer, openSockets, refuse } from './support.ts'
 
 const cleanup: (() => void)[] = []
 afterEach(() => {
@@ -59,7 +59,7 @@ test('an offer of 30 MiB arrives whole, with small messages before and after it'
   const { server, toServer } = await pair()
   const large = offer(2, 30 * 1024 * 1024)
   toServer.send(abort(1))
-  toServer.send(large)
+  toServer.send(copyOf(large))
   toServer.send(abort(3))
   expect(toServer.pending).toBeGreaterThan(0)
   const [first, second, third] = await server.messages.atLeast(3)
@@ -74,8 +74,8 @@ test('many messages of many lengths, both ways at once, arrive in order', async 
     index % 97 === 0 ? offer(index, (index * 7919) % 300_000) : refuse(index, 'x'.repeat((index * 31) % 1000)),
   )
   for (const [index, message] of messages.entries()) {
-    toServer.send(message)
-    toGateway.send(message)
+    toServer.send(copyOf(message))
+    toGateway.send(copyOf(message))
     // Some in one turn, some in turns of their own: other cuts of the stream.
     if (index % 50 === 0) await new Promise(setImmediate)
   }
@@ -106,7 +106,7 @@ test('the outgoing buffer is bounded; small messages have a reserve; nothing is 
   let error: unknown
   while (error === undefined && sent < 1000) {
     try {
-      toServer.send(large)
+      toServer.send(copyOf(large))
       sent++
     } catch (thrown) {
       error = thrown

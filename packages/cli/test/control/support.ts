@@ -4,6 +4,7 @@ import {
   type HelloMessage,
   MacAddress,
   type OfferMessage,
+  type OutgoingMessage,
   PROTOCOL_VERSION,
   type RefuseMessage,
 } from '@xoffload/core'
@@ -53,6 +54,12 @@ export function offer(handoff: number, length: number): OfferMessage {
   const snapshot = new Uint8Array(length)
   for (let index = 0; index < length; index++) snapshot[index] = (index + handoff) % 251
   return { type: 'offer', handoff, epoch: 1, snapshot, application: new Uint8Array(0) }
+}
+
+/** A message to send of which another copy is still needed: a channel overwrites the snapshot of an offer. */
+export function copyOf<M extends OutgoingMessage>(message: M): M {
+  if (message.type !== 'offer' || !(message.snapshot instanceof Uint8Array)) return message
+  return { ...message, snapshot: message.snapshot.slice() }
 }
 
 /** Collects what is put in, and wakes those who wait for so much. */

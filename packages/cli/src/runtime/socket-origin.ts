@@ -1,6 +1,6 @@
 import { type FlowKey, type OriginConnection, type TcpSnapshot, XoffloadError } from '@xoffload/core'
 import { freeze, takeSnapshot, thaw, verifySnapshot } from '@xoffload/linux'
-import type { Socket } from 'bun'
+import { wipeSnapshot } from './wipe.ts'
 
 /** The client closed or reset its connection while it was being handed off. */
 export class ClientGoneError extends XoffloadError {
@@ -9,66 +9,80 @@ export class ClientGoneError extends XoffloadError {
   }
 }
 
-/**
- * A paused socket of Bun's event loop as the origin of a handoff. `received` gives the bytes that the gateway has read: they go back
- * in front of the receive queue.
- */
+/** A socket that somebody else's event loop owns, and that nobody reads or writes. */
+export interface PausedSocket {
+  readonly flow: FlowKey
+  readonly fd: number
+  /** What was read of the connection and is not served here: it goes back in front of the receive queue. */
+  received(): Uint8Array
+  /** Closes the file descriptor. */
+  terminate(): void
+}
+
+/** A paused socket as the origin of a handoff. */
 export class SocketOrigin implements OriginConnection {
   readonly flow: FlowKey
-  readonly #socket: Socket<unknown>
-  readonly #fd: number
-  readonly #received: () => Uint8Array
+  readonly #socket: PausedSocket
   #taken: { readonly snapshot: TcpSnapshot; readonly putBack: Uint8Array } | undefined
   #closed = false
 
-  constructor(flow: FlowKey, socket: Socket<unknown>, fd: number, received: () => Uint8Array) {
-    this.flow = flow
+  constructor(socket: PausedSocket) {
+    this.flow = socket.flow
     this.#socket = socket
-    this.#fd = fd
-    this.#received = received
   }
 
-  /** Bun has closed the file descriptor; its number may be another file's by now. */
+  /** The file descriptor was closed; its number may be another file's by now. */
   closed(): void {
     this.#closed = true
   }
 
   freeze(): void {
     this.#mustLive()
-    freeze(this.#fd)
+    freeze(this.#socket.fd)
   }
 
   snapshot(): TcpSnapshot {
     this.#mustLive()
-    const putBack = this.#received()
-    this.#taken = { snapshot: takeSnapshot(this.#fd, { putBack }), putBack }
+    const putBack = this.#socket.received()
+    this.#taken = { snapshot: takeSnapshot(this.#socket.fd, { putBack }), putBack }
     return this.#taken.snapshot
   }
 
   verify(): void {
     this.#mustLive()
     const taken = this.#taken
+    if (taken === undefined) return
+    verifySnapshot(this.#socket.fd, taken.snapshot, taken)
+    // What is offered now is overwritten by the channel.
     this.#taken = undefined
-    if (taken !== undefined) verifySnapshot(this.#fd, taken.snapshot, taken)
   }
 
   thaw(): void {
+    this.#wipe()
     this.#mustLive()
-    thaw(this.#fd)
+    thaw(this.#socket.fd)
   }
 
   release(): void {
+    this.#wipe()
     // A socket in repair mode is closed without FIN and RST (tcp_close in net/ipv4/tcp.c).
     if (!this.#closed) this.#socket.terminate()
   }
 
   reset(): void {
+    this.#wipe()
     if (this.#closed) return
     try {
-      thaw(this.#fd)
+      thaw(this.#socket.fd)
     } finally {
       this.#socket.terminate()
     }
+  }
+
+  /** A snapshot that was not offered. What was read of the connection is in it as a copy. */
+  #wipe(): void {
+    if (this.#taken !== undefined) wipeSnapshot(this.#taken.snapshot)
+    this.#taken = undefined
   }
 
   #mustLive(): void {

@@ -1,0 +1,99 @@
+import type { HandoffCoordinator, SelectionRequest } from '@xoffload/core'
+import type { RequestHead } from '@xoffload/proxy-adapters/http'
+import { errorText, type Log } from '../runtime/log.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { FlowTable } from './flow-table.ts'
+import type { Journal } from './journal.ts'
+import type { Moves } from './moves.ts'
+import { type Selection, selectionRequest } from './selection.ts'
+import type { Server } from './server.ts'
+
+const NO_APPLICATION_DATA = new Uint8Array()
+
+export interface RequestsOptions {
+  /** The gateway's name. */
+  readonly name: string
+  readonly selection: Selection
+  readonly coordinator: HandoffCoordinator
+  readonly flows: FlowTable
+  readonly moves: Moves
+  readonly journal: Journal
+  readonly log: Log
+  /** Closes a connection because of an error that nobody foresaw. */
+  readonly broken: (connection: ClientConnection, error: unknown) => void
+}
+
+/** What happens to a connection that is here when a request has come on it: it is handed off, relayed or refused. */
+export class Requests {
+  readonly #options: RequestsOptions
+  /** Requests that wait, while it is not known who is to deal with them. */
+  #waiting: (() => void)[] | undefined
+  #relayOnly = false
+
+  constructor(options: RequestsOptions) {
+    this.#options = options
+  }
+
+  /** From now on requests wait. What waits is bounded by the number of connections. */
+  pause(): void {
+    this.#waiting ??= []
+  }
+
+  /** Deals with what has waited. `relayOnly`: nothing is handed off any more. */
+  resume({ relayOnly }: { readonly relayOnly: boolean }): void {
+    this.#relayOnly = relayOnly
+    const waiting = this.#waiting ?? []
+    this.#waiting = undefined
+    for (const request of waiting) request()
+  }
+
+  /** The head of a request is complete. The connection is paused. */
+  requested(connection: ClientConnection, head: RequestHead): void {
+    if (this.#waiting !== undefined) {
+      this.#waiting.push(() => this.requested(connection, head))
+      return
+    }
+    const { selection, log, broken } = this.#options
+    const request = selectionRequest(head, connection.client)
+    try {
+      const server = this.#relayOnly ? undefined : selection.target(request)
+      if (server === undefined) this.#relay(connection, selection.relay(request))
+      else this.#handOff(connection, server, request).catch((error) => broken(connection, error))
+    } catch (error) {
+      log('errors', { event: 'error', step: 'select', error: errorText(error) })
+      connection.refuse(503, 'no server could be selected')
+    }
+  }
+
+  async #handOff(connection: ClientConnection, server: Server, request: SelectionRequest): Promise<void> {
+    const { name, flows, coordinator, moves, journal, selection } = this.#options
+    const { destination } = server
+    if (destination === undefined) {
+      this.#relay(connection, server)
+      return
+    }
+    const origin = connection.originate()
+    const { flow } = origin
+    const entry = flows.begin(flow, server)
+    const outcome = await coordinator.handOff(origin, destination, NO_APPLICATION_DATA)
+    journal.handoff({ flow, direction: 'gateway-to-server', from: name, to: server.name, outcome })
+    if (outcome.result === 'handed-off') {
+      connection.handedOff()
+      flows.assign(entry, server, { handoff: outcome.handoff, epoch: coordinator.epoch })
+      moves.settled(entry)
+      return
+    }
+    flows.delete(entry)
+    if (outcome.result !== 'rolled-back') return
+    this.#relay(connection, server.proxy !== undefined && server.up ? server : selection.relay(request))
+  }
+
+  #relay(connection: ClientConnection, server: Server | undefined): void {
+    if (server?.proxy === undefined) {
+      connection.refuse(503, 'no server is available')
+      return
+    }
+    this.#options.journal.relayed++
+    connection.relay(server)
+  }
+}

@@ -1,0 +1,131 @@
+import { type HandoffCoordinator, type HelloMessage, XoffloadError } from '@xoffload/core'
+import type { GatewayConfig } from '../config/index.ts'
+import {
+  type ControlChannel,
+  ControlConnector,
+  type ControlCredentials,
+  type ControlMessage,
+} from '../control/index.ts'
+import { channelLimits } from '../runtime/channel-limits.ts'
+import { deviceMac } from '../runtime/device.ts'
+import { helloOf } from '../runtime/hello.ts'
+import type { Log } from '../runtime/log.ts'
+import type { Journal } from './journal.ts'
+import type { Moves } from './moves.ts'
+import type { Recovery } from './recovery.ts'
+import type { Server } from './server.ts'
+import type { Steering } from './steering.ts'
+
+/** How often {@link ServerChannels.allUp} looks, in milliseconds. */
+const POLL_INTERVAL = 5
+
+export interface ServerChannelsOptions {
+  readonly config: GatewayConfig
+  readonly servers: readonly Server[]
+  readonly coordinator: HandoffCoordinator
+  readonly steering: Steering
+  readonly moves: Moves
+  readonly recovery: Recovery
+  readonly journal: Journal
+  readonly log: Log
+}
+
+/** The control channels to the servers: takes each message to whom it concerns, and notices servers that come, go and stay away. */
+export class ServerChannels {
+  readonly #options: ServerChannelsOptions
+  #connector: ControlConnector | undefined
+
+  constructor(options: ServerChannelsOptions) {
+    this.#options = options
+  }
+
+  /** Begins to connect. */
+  open(credentials: ControlCredentials): void {
+    const { config, log } = this.#options
+    this.#connector = new ControlConnector({
+      peers: config.servers.map(({ name, control }) => ({ name, endpoint: control })),
+      credentials,
+      limits: channelLimits(config.limits.snapshotBytes),
+      hello: helloOf({ host: config.name, mac: deviceMac(config.device), maximumHandoffs: 0 }),
+      onUp: (channel, hello) => this.#up(channel, hello),
+      onMessage: (channel, message) => this.#receive(channel, message),
+      onDown: (channel, reason) => this.#down(channel, reason),
+      onUnavailable: (peer, reason) =>
+        log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
+    })
+  }
+
+  close(): void {
+    this.#connector?.close()
+    this.#connector = undefined
+  }
+
+  /** Resolves when every server is connected, or after `milliseconds`. */
+  async allUp(milliseconds: number): Promise<void> {
+    const deadline = performance.now() + milliseconds
+    const { servers } = this.#options
+    while (servers.some(({ up }) => !up) && performance.now() < deadline) await Bun.sleep(POLL_INTERVAL)
+  }
+
+  /** Gives up servers that have been away for too long. To be called now and then. */
+  sweep(): void {
+    const { servers, config, log } = this.#options
+    const now = performance.now()
+    for (const server of servers) {
+      if (server.goneSince === undefined || now - server.goneSince < config.limits.serverTimeout) continue
+      server.giveUp()
+      log('errors', { event: 'server-given-up', server: server.name, connections: server.connections })
+      this.#lost(server, 'the server is gone')
+    }
+  }
+
+  #receive(channel: ControlChannel, message: ControlMessage): void {
+    const { steering, moves, recovery, coordinator } = this.#options
+    switch (message.type) {
+      case 'ended':
+        steering.told(channel.host, message.flow, message)
+        return
+      case 'yield':
+        moves.yielded(channel, message)
+        return
+      case 'report':
+        recovery.reported(this.#server(channel.host), message)
+        return
+      default:
+        coordinator.receive(channel, message)
+    }
+  }
+
+  #up(channel: ControlChannel, hello: HelloMessage): void {
+    const { coordinator, recovery, journal, log } = this.#options
+    const server = this.#server(channel.host)
+    const restarted = server.connected(channel, hello)
+    log('info', { event: 'server-up', server: server.name })
+    journal.tell({ type: 'server-up', server: server.name })
+    if (restarted) this.#lost(server, 'the server has started anew')
+    coordinator.channelUp(channel)
+    recovery.connected(server)
+  }
+
+  #down(channel: ControlChannel, reason: Error): void {
+    const { coordinator, journal, log } = this.#options
+    this.#server(channel.host).disconnected()
+    coordinator.channelLost(channel)
+    log('info', { event: 'server-down', server: channel.host, reason: reason.message })
+    journal.tell({ type: 'server-down', server: channel.host })
+  }
+
+  /** Its process took its connections with it. */
+  #lost(server: Server, text: string): void {
+    const { coordinator, steering } = this.#options
+    const channel = server.destination?.channel
+    if (channel !== undefined) coordinator.targetLost(channel, text)
+    steering.forgetServer(server)
+  }
+
+  #server(name: string): Server {
+    const server = this.#options.servers.find((candidate) => candidate.name === name)
+    if (server === undefined) throw new XoffloadError('UNKNOWN_SERVER', `no server ${name} is configured`)
+    return server
+  }
+}
