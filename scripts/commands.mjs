@@ -36,6 +36,8 @@ const tests = (args, env) => {
 export const commands = {
   demo: { entry: 'testbed/src/demo/main.ts', needs: testbed },
   bench: { entry: 'bench/src/main.ts', needs: testbed },
+  soak: { entry: 'testbed/src/soak/main.ts', needs: testbed },
+  simulate: { entry: 'testbed/src/simulate/main.ts', needs: nothing },
   test: { entry: 'scripts/test.ts', needs: tests },
   check: { entry: 'scripts/check.ts', needs: nothing },
   build: { entry: 'scripts/build.ts', needs: nothing },

@@ -24,6 +24,8 @@ const IN_FLIGHT = [1, 64] as const
 /** The order in which the steps happen. `restore` is a part of `offer`, and `adopt` of `commit`. */
 const STEPS = ['lock', 'freeze', 'snapshot', 'silence', 'offer', 'restore', 'steer', 'commit', 'adopt', 'total']
 const MAXIMUM_CONNECTIONS = 1_000_000
+/** How long the gateway's last records may take after the client is done, in milliseconds. */
+const LOG_TIMEOUT = 10_000
 
 export async function run({ json, args }: BenchOptions): Promise<void> {
   const total = requestedConnections(args)
@@ -62,7 +64,12 @@ async function measure(gateway: HostProcess, host: Host, address: string, connec
   })
   const program = startConnectClient(host, address, connections, inFlight)
   const report: ConnectReport = JSON.parse(await program.line(/"completed"/, { timeout: 120_000 }))
+  // The gateway drops lines of its log when they are read too slowly, and then the last record never comes.
+  const late = setTimeout(() => {
+    all.reject(gateway.failure(`logged ${records.length} handoffs of ${connections} connections`))
+  }, LOG_TIMEOUT)
   await Promise.race([all.promise, gateway.exited.then(() => Promise.reject(gateway.failure(gateway.exitReason)))])
+  clearTimeout(late)
   stop()
   const failed = records.filter(({ outcome }) => outcome !== 'handed-off')
   if (report.failures.length > 0 || failed.length > 0) {

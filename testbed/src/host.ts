@@ -3,7 +3,7 @@ import type { HostAddresses, ServiceAddress } from './address-plan.ts'
 import type { CommandResult } from './command.ts'
 import { CommandError, TestbedError } from './errors.ts'
 import { HostProcess } from './host-process.ts'
-import { hostDevice, insideNamespace, namespacePath } from './network.ts'
+import { type BridgePort, hostDevice, insideNamespace, namespacePath } from './network.ts'
 import { namespaceInode } from './proc.ts'
 import { tool } from './tools.ts'
 
@@ -38,11 +38,19 @@ export class Host {
   readonly ipv6: string
   /** A directory for this host's files. It goes with the testbed. */
   readonly directory: string
+  /** The other end of its link. */
+  readonly port: BridgePort
   readonly #processes: HostProcess[] = []
   readonly #service: ServiceAddress | undefined
 
   /** For {@link Testbed.create}. */
-  constructor(addresses: HostAddresses, namespace: string, directory: string, service: ServiceAddress | undefined) {
+  constructor(
+    addresses: HostAddresses,
+    namespace: string,
+    directory: string,
+    port: BridgePort,
+    service: ServiceAddress | undefined,
+  ) {
     this.name = addresses.name
     this.mac = addresses.mac
     this.ipv4 = addresses.ipv4
@@ -50,6 +58,7 @@ export class Host {
     this.namespace = namespace
     this.namespacePath = namespacePath(namespace)
     this.directory = directory
+    this.port = port
     this.#service = service
   }
 

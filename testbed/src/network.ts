@@ -15,6 +15,17 @@ export function insideNamespace(namespace: string, command: readonly string[]): 
   return [tool('nsenter'), `--net=${namespacePath(namespace)}`, '--', ...command]
 }
 
+/** The bridge's end of a host's link. */
+export interface BridgePort {
+  readonly namespace: string
+  readonly device: string
+}
+
+/** The name of the bridge port of the host with this index, counted from 0. */
+export function portName(index: number): string {
+  return `port${index + 1}`
+}
+
 export interface NetworkPlan {
   /** The namespace of the bridge. The bridge is not in the root namespace, so a crash leaves no device there. */
   readonly switchNamespace: string
@@ -47,7 +58,7 @@ export async function deleteNamespaces(names: readonly string[]): Promise<void> 
 function switchCommands(plan: NetworkPlan): string[] {
   const commands = ['link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0', 'link set br0 up']
   for (const [index, host] of plan.hosts.entries()) {
-    const port = `port${index + 1}`
+    const port = portName(index)
     const peer = `peer name ${hostDevice} address ${host.mac} netns ${plan.namespaceOf(host.name)}`
     commands.push(`link add ${port} type veth ${peer}`, `link set ${port} master br0 up`)
   }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { defaultService, planAddresses, type ServiceAddress } from './address-plan.ts'
 import { TestbedError } from './errors.ts'
 import { Host } from './host.ts'
-import { buildNetwork } from './network.ts'
+import { buildNetwork, portName } from './network.ts'
 import { enterTestbed, namespaceName, removeAbandonedTestbeds, removeTestbed, testbedDirectory } from './registry.ts'
 import { closeOnSignal } from './signals.ts'
 import { requireRoot, tool } from './tools.ts'
@@ -40,13 +40,14 @@ export class Testbed implements AsyncDisposable {
     }
     this.id = enterTestbed()
     this.directory = testbedDirectory(this.id)
-    this.hosts = plan.map((addresses) => {
-      const directory = join(this.directory, addresses.name)
-      mkdirSync(directory)
-      return new Host(addresses, namespaceName(this.id, addresses.name), directory, this.service)
-    })
     // A digit in front: no host can have this name.
     const switchNamespace = namespaceName(this.id, '0switch')
+    this.hosts = plan.map((addresses, index) => {
+      const directory = join(this.directory, addresses.name)
+      mkdirSync(directory)
+      const port = { namespace: switchNamespace, device: portName(index) }
+      return new Host(addresses, namespaceName(this.id, addresses.name), directory, port, this.service)
+    })
     const namespaceOf = (host: string): string => namespaceName(this.id, host)
     this.#built = buildNetwork({ switchNamespace, hosts: plan, namespaceOf, service: this.service })
     this.#forgetSignals = closeOnSignal(() => this.close())

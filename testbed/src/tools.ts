@@ -7,6 +7,7 @@ const packages: Readonly<Record<string, string>> = {
   nginx: 'nginx-light',
   nsenter: 'util-linux',
   setpriv: 'util-linux',
+  ss: 'iproute2',
   wrk: 'wrk',
 }
 

@@ -4,7 +4,12 @@ import type { HostProcess, WaitOptions } from '../host-process.ts'
 export interface HandoffRecord {
   readonly event: 'handoff'
   readonly flow: string
+  /** The server that it went to; the gateway's name, when it went back there. */
   readonly server: string
+  /** Absent when it went from the gateway to a server. */
+  readonly direction?: 'server-to-gateway' | 'server-to-server'
+  /** Why it did not succeed. */
+  readonly failure?: { readonly reason: string; readonly text: string }
   /** `handed-off` when the connection is at the server. */
   readonly outcome: string
   /** Microseconds. `total` is the whole. */

@@ -5,7 +5,7 @@
  *
  * Prints `{"event":"ready"}` when every server is connected, and at SIGTERM one line with what it saw.
  */
-import { type EndedMessage, type FlowKey, HandoffOrigin, type HandoffOutcome } from '@xoffload/core'
+import { type EndedMessage, type FlowKey, HandoffCoordinator, type HandoffOutcome } from '@xoffload/core'
 import { flowOf, Rtnetlink } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket } from 'bun'
@@ -42,7 +42,7 @@ const sabotage = requestedSabotage()
 const maximumHeldBytes = sabotage === 'drop-held' ? 0 : 64 * 1024 * 1024
 const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows, maximumHeldBytes })
 await redirector.open()
-const origin = new HandoffOrigin({
+const origin = new HandoffCoordinator({
   redirector: new SabotagedRules(redirector, sabotage, requestedDelay(), (flow) => trace('steered', flow)),
   clock: systemClock,
   epoch: process.pid,
@@ -52,7 +52,7 @@ const origin = new HandoffOrigin({
 const failures: string[] = []
 const times: number[] = []
 const queues = { received: 0, sent: 0, unsent: 0 }
-const destinations: Parameters<HandoffOrigin['handOff']>[1][] = []
+const destinations: Parameters<HandoffCoordinator['handOff']>[1][] = []
 let next = 0
 
 const mac = new Rtnetlink().link(config.device)?.mac
@@ -145,7 +145,12 @@ class RampOriginConnection {
     if (this.#ramp === undefined || this.#origin !== undefined || !this.#ramp.write()) return
     this.#socket.pause()
     const { fd } = this.#socket as unknown as { fd: number }
-    const origin = new SocketOrigin(flowOf(fd), this.#socket, fd, () => Buffer.concat(this.#late))
+    const origin = new SocketOrigin({
+      flow: flowOf(fd),
+      fd,
+      received: () => Buffer.concat(this.#late),
+      terminate: () => this.#socket.terminate(),
+    })
     this.#origin = origin
     void this.#move(origin, this.#ramp)
   }

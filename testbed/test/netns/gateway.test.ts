@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
+import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
 import { parseHandoff } from '../../src/deployment/handoff-log.ts'
 import { command, startGateway, startServer } from '../../src/deployment/programs.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
@@ -9,7 +10,6 @@ import type { Host } from '../../src/host.ts'
 import type { HostProcess } from '../../src/host-process.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { Testbed } from '../../src/testbed.ts'
-import { editConfiguration } from '../configuration-file.ts'
 
 const rawClient = join(import.meta.dir, '../../src/deployment/raw-client.ts')
 const TIMEOUT = 30_000

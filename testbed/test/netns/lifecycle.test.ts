@@ -1,14 +1,14 @@
 /** What is left, and what clients hear, when a gateway or a server agent ends: stopped in order, killed, or misconfigured by a module. */
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
+import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
 import { startGateway, startServer } from '../../src/deployment/programs.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import type { HostProcess } from '../../src/host-process.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { Testbed } from '../../src/testbed.ts'
-import { editConfiguration } from '../configuration-file.ts'
 
 const rawClient = join(import.meta.dir, '../../src/deployment/raw-client.ts')
 setDefaultTimeout(30_000)
@@ -62,14 +62,33 @@ test('a client that closes frees its rule', async () => {
   await rulesGone()
 })
 
-test('the rules of a killed gateway outlive it, and its next start removes them', async () => {
-  await connect()
+test('a connection whose gateway was killed goes on, and the next gateway knows it', async () => {
+  const size = 40_000_000
+  const file = join(testbed.directory, 'download')
+  const handedOff = gateway.line(/"handed-off"/)
+  const url = `http://${testbed.service?.ipv4}/bytes/${size}`
+  const download = testbed.host('client').spawn(['curl', '-sS', '--limit-rate', '20M', '-o', file, url])
+  await handedOff
   gateway.signal('SIGKILL')
   await gateway.exited
   expect(ruleCount(testbed.host('gateway'))).toBe(1)
   gateway = await startGateway(testbed.host('gateway'), [testbed.host('server1')], configuration)
-  expect(gateway.stdout.text).toContain('"leftover-rules-removed"')
-  expect(ruleCount(testbed.host('gateway'))).toBe(0)
+  expect(gateway.stdout.text).toContain('"rules-adopted"')
+  expect(download.running).toBe(true)
+  expect(await download.exited).toBe(0)
+  const bytes = readFileSync(file)
+  expect(bytes.length).toBe(size)
+  expect(bytes.every((byte, index) => byte === index % 251)).toBe(true)
+  await rulesGone()
+})
+
+test('a connection that ended while its gateway was down is forgotten by the next one', async () => {
+  const client = await connect()
+  gateway.signal('SIGKILL')
+  await gateway.exited
+  client.signal('SIGKILL')
+  gateway = await startGateway(testbed.host('gateway'), [testbed.host('server1')], configuration)
+  await rulesGone()
 })
 
 test('a selection module that throws costs the client its answer and the gateway nothing', async () => {

@@ -1,0 +1,93 @@
+/**
+ * A gateway or a server agent that kills itself (SIGKILL) at a point of a handoff, a program of its own:
+ *
+ *     bun program.ts gateway|server FILE POINT
+ *
+ * POINT is `put:RULE` (the rule is in force: `hold`, `silent`, `steer`), `remove` (a rule is removed), `send:MESSAGE` (about to send one),
+ * `sent:MESSAGE` (it has left), or `receive:MESSAGE` (it has arrived and means nothing yet). `armed` on standard input arms the point.
+ */
+import type { ListedRule, OperationOptions, PutOutcome, Redirector, Rule } from '@xoffload/core'
+import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { ControlChannel, Gateway, loadConfig, ServerAgent } from 'xoffload'
+
+const [role = '', file = '', point = ''] = process.argv.slice(2)
+let armed = false
+
+process.on('SIGUSR1', () => {
+  armed = true
+  process.stdout.write(`${JSON.stringify({ event: 'armed' })}\n`)
+})
+
+function reach(name: string): void {
+  if (armed && name === point) process.kill(process.pid, 'SIGKILL')
+}
+
+function ruleName(rule: Rule): string {
+  return rule.action === 'hold' && rule.silent ? 'silent' : rule.action
+}
+
+/** A redirector that tells what it has done. */
+class Observed implements Redirector {
+  readonly #inner: TcRedirector
+
+  constructor(inner: TcRedirector) {
+    this.#inner = inner
+  }
+
+  get manifest(): Redirector['manifest'] {
+    return this.#inner.manifest
+  }
+
+  open(options?: OperationOptions): Promise<void> {
+    return this.#inner.open(options)
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+
+  release(): Promise<void> {
+    return this.#inner.release()
+  }
+
+  put(rule: Rule, options?: OperationOptions): Promise<PutOutcome> {
+    const done = this.#inner.put(rule, options)
+    reach(`put:${ruleName(rule)}`)
+    return done
+  }
+
+  remove(...args: Parameters<Redirector['remove']>): Promise<boolean> {
+    const done = this.#inner.remove(...args)
+    reach('remove')
+    return done
+  }
+
+  counters(...args: Parameters<Redirector['counters']>): ReturnType<Redirector['counters']> {
+    return this.#inner.counters(...args)
+  }
+
+  list(options?: OperationOptions): AsyncIterable<ListedRule> {
+    return this.#inner.list(options)
+  }
+}
+
+const { send, receive } = ControlChannel.prototype
+ControlChannel.prototype.send = function (message) {
+  reach(`send:${message.type}`)
+  send.call(this, message)
+  // What one turn of the event loop sends has left when the next one comes.
+  if (armed && point === `sent:${message.type}`) setTimeout(() => reach(point), 2)
+}
+ControlChannel.prototype.receive = function (message) {
+  reach(`receive:${message.type}`)
+  receive.call(this, message)
+}
+
+if (role === 'gateway') {
+  const config = await loadConfig('gateway', file)
+  await Gateway.start(config, { redirector: new Observed(new TcRedirector({ device: config.device })) })
+} else {
+  const config = await loadConfig('server', file)
+  await ServerAgent.start(config, { redirector: new Observed(new TcRedirector({ device: config.device })) })
+}
+process.stdout.write(`${JSON.stringify({ event: 'ready' })}\n`)
