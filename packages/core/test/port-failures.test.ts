@@ -42,7 +42,9 @@ describe('when a port fails', () => {
     if (result.startsWith('rolled-back')) {
       scene.handOff(1)
       await scene.finish()
-      expect(resultOf(scene.outcomes[1])).toBe('handed-off')
+      // What comes late would undo what the next handoff has put: that one waits for the answer.
+      const answered = fault !== 'hang' || !call.startsWith('gateway')
+      expect(resultOf(scene.outcomes[1])).toBe(answered ? 'handed-off' : 'rolled-back: busy')
     }
   })
 

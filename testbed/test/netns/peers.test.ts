@@ -6,7 +6,7 @@ const application = join(import.meta.dir, '../../src/deployment/application.ts')
 let testbed: Testbed
 
 /** A server of the demo's application that answers on every address. */
-const program = `import { fetch } from ${JSON.stringify(application)}; Bun.serve({ hostname: '::', port: 8080, fetch })`
+const program = `import { fetch } from ${JSON.stringify(application)}; Bun.serve({ hostname: '::', port: 8080, fetch: (request) => fetch(request).clone() })`
 
 beforeAll(async () => {
   testbed = await Testbed.create({ hosts: ['client', 'gateway', 'server1', 'server2'] })

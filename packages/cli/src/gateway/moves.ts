@@ -19,7 +19,7 @@ import type { Steering } from './steering.ts'
 
 /** After how long a server is asked again for a connection that is to leave it, in milliseconds. */
 const RECALL_INTERVAL = 1000
-/** How many connections are asked for at a time. */
+/** How many connections one sweep asks for. */
 const MAXIMUM_RECALLS = 1024
 const NO_APPLICATION_DATA = new Uint8Array()
 
@@ -127,20 +127,21 @@ export class Moves {
       if (!meant || !this.#steering.flows.holds(entry)) {
         delete entry.recall
         this.#recalled.delete(entry)
-      } else if (entry.state === 'steered' && asked < MAXIMUM_RECALLS) {
+      } else if (entry.state === 'steered' && asked < MAXIMUM_RECALLS && this.#recall(entry)) {
         asked++
-        this.#recall(entry)
       }
     }
   }
 
-  #recall({ flow, server, reference, recall }: FlowEntry): void {
+  /** Asks the server, unless it was asked a moment ago. */
+  #recall({ flow, server, reference, recall }: FlowEntry): boolean {
     const now = performance.now()
     const channel = server.destination?.channel
-    if (recall === undefined || reference === undefined || channel === undefined) return
-    if (recall.at !== 0 && now - recall.at < RECALL_INTERVAL) return
+    if (recall === undefined || reference === undefined || !channel?.connected) return false
+    if (recall.at !== 0 && now - recall.at < RECALL_INTERVAL) return false
     recall.at = now
-    if (channel.connected) this.#send(channel, { type: 'recall', ...reference, flow })
+    this.#send(channel, { type: 'recall', ...reference, flow })
+    return true
   }
 
   #choose(entry: FlowEntry, { responding, request, flow }: YieldMessage): Choice {

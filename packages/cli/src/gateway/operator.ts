@@ -117,7 +117,6 @@ export class Operator implements GatewayOperations {
     if (entry === undefined || entry.state === 'ended') {
       throw new OrderError('unknown-flow', `there is no connection ${flow} at a server`)
     }
-    if (entry.state === 'moving') throw new OrderError('busy', `${flow} is being moved already: try again`)
     if (!target.up) throw new OrderError('server-down', `server ${server} is not connected`)
     if (entry.server === target) throw new OrderError('no-target', `${flow} is at ${server} already`)
     const { promise, resolve, reject } = Promise.withResolvers<HandoffOutcome>()

@@ -1,4 +1,5 @@
 import { XoffloadError } from '@xoffload/core'
+import { peerCredentials } from '@xoffload/linux'
 import type { Socket, UnixSocketListener } from 'bun'
 import { LineReader } from '../runtime/line-reader.ts'
 import { errorText } from '../runtime/log.ts'
@@ -48,6 +49,7 @@ export class Ownership {
         socket: {
           open(socket) {
             socket.data = new Conversation(socket, (message) => answer(socket.data, owner, message))
+            if (!isOurs(socket)) socket.terminate()
           },
           data: (socket, chunk) => socket.data.received(chunk),
           close: (socket) => socket.data.closed(),
@@ -110,10 +112,12 @@ export class Predecessor {
           error: (opened) => opened.terminate(),
         },
       })
-      return new Predecessor(socket.data)
+      if (isOurs(socket)) return new Predecessor(socket.data)
+      socket.terminate()
     } catch (cause) {
       throw new XoffloadError('NOT_RUNNING', `no gateway process has device ${device}`, { cause })
     }
+    throw new XoffloadError('NOT_RUNNING', `a process of another user has the name of the gateway on device ${device}`)
   }
 
   /** Makes it give device and control channels up. Rejects when it does not. */
@@ -144,6 +148,7 @@ class Conversation {
   #waiting: PromiseWithResolvers<Message> | undefined
   /** Called when the other end is gone. */
   onClosed: () => void = () => {}
+  isClosed = false
 
   constructor(socket: Socket<Conversation>, onMessage: (message: Message) => void) {
     this.#socket = socket
@@ -182,6 +187,7 @@ class Conversation {
   }
 
   closed(): void {
+    this.isClosed = true
     this.#fail('the other process has gone')
     this.onClosed()
   }
@@ -206,8 +212,9 @@ function answer(conversation: Conversation, owner: Owner, { word }: Message): vo
   const run = async (): Promise<void> => {
     switch (word) {
       case 'take-over': {
-        conversation.onClosed = () => void owner.resume()
         await owner.release()
+        if (conversation.isClosed) await owner.resume()
+        else conversation.onClosed = () => void owner.resume()
         conversation.say('released')
         return
       }
@@ -224,6 +231,13 @@ function answer(conversation: Conversation, owner: Owner, { word }: Message): vo
     }
   }
   run().catch((error) => conversation.say('failed', { text: errorText(error) }))
+}
+
+/** Abstract names have no permissions (unix(7)): only processes of this user, and of root, are listened to. */
+function isOurs(socket: Socket<Conversation>): boolean {
+  // Bun documents no property for the file descriptor of a socket in its types.
+  const { uid } = peerCredentials((socket as unknown as { readonly fd: number }).fd)
+  return uid === 0 || uid === process.geteuid?.()
 }
 
 function nameOf(device: string): string {

@@ -31,6 +31,9 @@ export interface HandoffCoordinatorOptions {
  */
 const MAXIMUM_OWED = 4096
 
+/** Flows that wait for an answer of the redirector, which may never come. When there are more the oldest waits no longer. */
+const MAXIMUM_UNANSWERED = 4096
+
 /**
  * The gateway's side of handoffs, many at once: it coordinates all of them, whether the connection is here or at a server. The caller
  * feeds it every message and every change of the channels.
@@ -44,6 +47,8 @@ export class HandoffCoordinator {
   readonly #flows = new Map<string, CoordinatorRun>()
   readonly #inFlight = new Map<Channel, number>()
   readonly #owed = new Map<Channel, Decision[]>()
+  /** Handoffs that are over, but for operations that the redirector has not answered, by their flows. */
+  readonly #unanswered = new Map<string, CoordinatorRun>()
   #total = 0
   #next = 1
   #closing = false
@@ -62,7 +67,7 @@ export class HandoffCoordinator {
       owe: (channel, message) => this.#owe(channel, message),
       completed: (run) => this.#completed(run),
       finished: (run) => this.#finished(run),
-      orphaned: (run) => this.#orphaned(run),
+      answeredLate: (run, put) => this.#answeredLate(run, put),
     }
   }
 
@@ -202,6 +207,7 @@ export class HandoffCoordinator {
     if (signal?.aborted) return ['aborted', 'aborted before it began']
     if (!channel.connected) return ['channel-lost', `no control channel to ${channel.host}`]
     if (this.#flows.has(flow.id)) return ['busy', `a handoff of ${flow} is in flight`]
+    if (this.#unanswered.has(flow.id)) return ['busy', `the redirector has not answered for ${flow}`]
     if (this.#total >= this.#maximumHandoffs) return ['busy', `${this.#total} handoffs are in flight`]
     const count = this.#inFlight.get(channel) ?? 0
     if (count >= maximumHandoffs) return ['busy', `${count} handoffs to ${channel.host} are in flight`]
@@ -240,14 +246,30 @@ export class HandoffCoordinator {
   #finished(run: CoordinatorRun): void {
     this.#runs.delete(run.reference.handoff)
     if (this.#flows.get(run.flow.id) === run) this.#flows.delete(run.flow.id)
+    if (!run.isAnswered) this.#awaitAnswer(run)
     if (this.#runs.size > 0) return
     for (const resolve of this.#closed.splice(0)) resolve()
   }
 
-  #orphaned({ flow, remote, lost }: CoordinatorRun): void {
+  /** The next handoff of the flow waits for the answer: what comes late would undo what that one has put. */
+  #awaitAnswer(run: CoordinatorRun): void {
+    this.#unanswered.set(run.flow.id, run)
+    if (this.#unanswered.size <= MAXIMUM_UNANSWERED) return
+    for (const oldest of this.#unanswered.keys()) {
+      this.#unanswered.delete(oldest)
+      return
+    }
+  }
+
+  #answeredLate(run: CoordinatorRun, put: boolean): void {
+    const { flow, remote, lost } = run
     const { redirector, wheel, onError } = this.#context
     const isThere = (): boolean => !this.#flows.has(flow.id)
     const mend = (): Promise<unknown> => (remote && !lost ? redirector.put(remote.rule) : redirector.remove(flow))
-    mendOrphan({ flow, isThere, mend, wheel, onError })
+    const done = (): void => {
+      if (run.isAnswered && this.#unanswered.get(flow.id) === run) this.#unanswered.delete(flow.id)
+    }
+    if (put) mendOrphan({ flow, isThere, mend, done, wheel, onError })
+    else done()
   }
 }

@@ -34,8 +34,8 @@ export interface CoordinatorContext {
   completed(run: CoordinatorRun): void
   /** Nothing is left of the handoff. */
   finished(run: CoordinatorRun): void
-  /** A rule was put after the handoff had been given up. */
-  orphaned(run: CoordinatorRun): void
+  /** The redirector has answered when nothing was left of the handoff: it had put a rule, or not. */
+  answeredLate(run: CoordinatorRun, put: boolean): void
 }
 
 const STEP_OF: Partial<Record<CoordinatorPhase, keyof StepTimes>> = {
@@ -74,6 +74,8 @@ export class CoordinatorRun {
   #stepStarted: number
   #events: CoordinatorEvent[] = []
   #running = false
+  /** Operations of the redirector that it has not answered. */
+  #unanswered = 0
   #resolve: (outcome: HandoffOutcome) => void = () => {}
   readonly #onAbort = (): void => this.dispatch({ type: 'aborted', text: errorText(this.#options.signal?.reason) })
 
@@ -129,12 +131,13 @@ export class CoordinatorRun {
     this.#drain()
   }
 
+  /** Whether the redirector has answered everything that it was asked to do. */
+  get isAnswered(): boolean {
+    return this.#unanswered === 0
+  }
+
   dispatch(event: CoordinatorEvent): void {
-    if (this.#state.phase === 'finished') {
-      const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'steered'
-      if (put) this.#context.orphaned(this)
-      return
-    }
+    if (this.#state.phase === 'finished') return
     this.#events.push(event)
     if (!this.#running) this.#drain()
   }
@@ -246,20 +249,39 @@ export class CoordinatorRun {
     failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
     check?: () => void,
   ): void {
-    const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
-    try {
-      this.#context.redirector.put(rule, { signal: this.#controller.signal }).then(() => {
+    this.#operate(
+      () => this.#context.redirector.put(rule, { signal: this.#controller.signal }),
+      () => {
         try {
           // A rule that comes after it was given up is there, whatever the socket does by then.
           if (this.#state.phase === 'silencing') check?.()
+          return { type: done }
         } catch (error) {
-          onFailure(error)
-          return
+          return { type: failed, text: errorText(error) }
         }
-        this.dispatch({ type: done })
-      }, onFailure)
+      },
+      (error) => ({ type: failed, text: errorText(error) }),
+    )
+  }
+
+  #operate(
+    operation: () => Promise<unknown>,
+    done: () => CoordinatorEvent,
+    failed: (error: unknown) => CoordinatorEvent,
+  ): void {
+    const answered = (event: CoordinatorEvent): void => {
+      this.#unanswered -= 1
+      if (this.#state.phase === 'finished') this.#context.answeredLate(this, isPut(event))
+      else this.dispatch(event)
+    }
+    this.#unanswered += 1
+    try {
+      operation().then(
+        () => answered(done()),
+        (error) => answered(failed(error)),
+      )
     } catch (error) {
-      onFailure(error)
+      answered(failed(error))
     }
   }
 
@@ -269,15 +291,14 @@ export class CoordinatorRun {
   }
 
   #undo(operation: () => Promise<unknown>): void {
-    const onFailure = (error: unknown): void => {
-      this.#report(error, 'unlock')
-      this.dispatch({ type: 'unlock-failed', text: errorText(error) })
-    }
-    try {
-      operation().then(() => this.dispatch({ type: 'unlocked' }), onFailure)
-    } catch (error) {
-      onFailure(error)
-    }
+    this.#operate(
+      operation,
+      () => ({ type: 'unlocked' }),
+      (error) => {
+        this.#report(error, 'unlock')
+        return { type: 'unlock-failed', text: errorText(error) }
+      },
+    )
   }
 
   #take(): void {
@@ -359,4 +380,8 @@ export class CoordinatorRun {
     this.#resolve(failure ? { result, handoff, failure, times: this.#times } : { result, handoff, times: this.#times })
     this.#context.completed(this)
   }
+}
+
+function isPut({ type }: CoordinatorEvent): boolean {
+  return type === 'locked' || type === 'silenced' || type === 'steered'
 }

@@ -14,6 +14,8 @@ export interface Orphan {
   readonly isThere: () => boolean
   /** Removes it, or puts back the one that it has replaced. */
   readonly mend: () => Promise<unknown>
+  /** Called when it is mended, or cannot be. */
+  readonly done?: () => void
   readonly wheel: TimerWheel
   /** Hears of every failure. */
   readonly onError: ErrorListener
@@ -21,8 +23,11 @@ export interface Orphan {
 
 /** Mends an orphaned rule, which would hold or steer its flow for good. Tried again a few times. */
 export function mendOrphan(orphan: Orphan, attempt = 1): void {
-  const { flow, isThere, mend, wheel, onError } = orphan
-  if (!isThere()) return
+  const { flow, isThere, mend, done = () => {}, wheel, onError } = orphan
+  if (!isThere()) {
+    done()
+    return
+  }
   const limit = wheel.start(ATTEMPT_TIMEOUT, () => again())
   let answered = false
   const settle = (): boolean => {
@@ -32,14 +37,18 @@ export function mendOrphan(orphan: Orphan, attempt = 1): void {
     return first
   }
   const again = (): void => {
-    if (settle() && attempt < UNLOCK_ATTEMPTS) wheel.start(RETRY, () => mendOrphan(orphan, attempt + 1))
+    if (!settle()) return
+    if (attempt < UNLOCK_ATTEMPTS) wheel.start(RETRY, () => mendOrphan(orphan, attempt + 1))
+    else done()
   }
   const onFailure = (error: unknown): void => {
     onError(error, { flow, step: 'unlock' })
     again()
   }
   try {
-    mend().then(settle, onFailure)
+    mend().then(() => {
+      if (settle()) done()
+    }, onFailure)
   } catch (error) {
     onFailure(error)
   }

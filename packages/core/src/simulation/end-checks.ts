@@ -2,6 +2,7 @@ import type { Rule } from '../redirector.ts'
 import type { Client } from './client.ts'
 import { isSame } from './flow-entry.ts'
 import type { Kernel } from './kernel.ts'
+import { describePacket } from './packet.ts'
 import type { Simulation } from './simulation.ts'
 import { World } from './world.ts'
 
@@ -72,5 +73,5 @@ function checkHeld(world: World): void {
   const { plan, held } = world
   if (plan.loss > 0 || plan.duplication > 0 || plan.crashes.length > 0) return
   const missing = held.find((packet) => !packet.reached && !packet.flow.mayEnd)
-  if (missing !== undefined) world.violate(4, `${missing.flow}: a packet that was held has not arrived`)
+  if (missing !== undefined) world.violate(4, `${missing.flow}: held, and has not arrived: ${describePacket(missing)}`)
 }

@@ -168,7 +168,7 @@ export class Kernel implements SocketHost, Receiver {
     const socket = this.sockets.get(flow)
     if (socket !== undefined) {
       this.#world.note(() => `${this.name} gets ${describePacket(packet)}`)
-      if (!socket.frozen) packet.reached = true
+      packet.reached = true
       socket.input(packet)
       return
     }

@@ -18,7 +18,7 @@ export interface Packet {
   readonly timestamp: number
   /** How often it may still be returned by one host to another. */
   hops: number
-  /** A live socket has got it. */
+  /** A socket has got it. One that was frozen just then is noticed where it was let pass. */
   reached?: boolean
 }
 

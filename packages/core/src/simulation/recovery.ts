@@ -135,10 +135,13 @@ export class Recovery {
     const entry = this.#gateway.assign(flow, server, handoff)
     entry.state = 'mending'
     const target = World.steerTo(hostNames.indexOf(server.name))
+    const { redirector, flows } = this.#gateway
+    const wanted = (): boolean => flows.get(flow) === entry && entry.state === 'mending'
     this.#gateway.mend(
-      () => this.#gateway.redirector.put({ action: 'steer', flow: flow.key, target, handoff }),
+      // It may end before an attempt has succeeded.
+      () => (wanted() ? redirector.put({ action: 'steer', flow: flow.key, target, handoff }) : Promise.resolve()),
       () => {
-        if (entry.state === 'mending') entry.state = 'steered'
+        if (wanted()) entry.state = 'steered'
         this.#tell(verdict)
       },
     )

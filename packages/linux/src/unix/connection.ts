@@ -99,8 +99,11 @@ function connectError(path: string, errno: number): LinuxError {
   return new LinuxError(`connect(${path})`, errnoName(errno), advice[errno])
 }
 
-/** `struct ucred`. */
-function peerCredentials(fd: number): PeerCredentials {
+/**
+ * The process at the other end of a Unix socket as it was when it connected (SO_PEERCRED, unix(7)). Throws {@link LinuxError}
+ * (`ENOTSOCK`).
+ */
+export function peerCredentials(fd: number): PeerCredentials {
   const credentials = new Uint32Array(3)
   getOptionBytes(fd, SOL_SOCKET, SO_PEERCRED, credentials, 'getsockopt(SO_PEERCRED)')
   const [pid = 0, uid = 0, gid = 0] = credentials

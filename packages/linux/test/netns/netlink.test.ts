@@ -121,5 +121,6 @@ test('a closed socket is not used, and no descriptor is left', () => {
   closed.close()
   closed.close()
   expect(errnoOf(() => closed.link('lo'))).toBe('EBADF')
-  expect(readdirSync('/proc/self/fd').length).toBe(before)
+  // Those of earlier tests may be collected meanwhile.
+  expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before)
 })
