@@ -15,6 +15,7 @@ export class HttpClient {
     this.#state = state
   }
 
+  /** Opens a connection from the host, in whose network namespace this process need not be. */
   static async connect(host: Host, address: string, port: number): Promise<HttpClient> {
     const state = new State()
     const socket = await inNetworkNamespace(host.namespacePath, () =>
@@ -67,8 +68,8 @@ export class HttpClient {
     return /x-served-by: (\S+)/i.exec(head)?.[1] ?? ''
   }
 
+  /** Sends a FIN. */
   close(): void {
-    this.#state.onFailure = undefined
     this.#socket.end()
   }
 }
@@ -78,7 +79,6 @@ class State {
   #bytes: Buffer = Buffer.alloc(0)
   #failure: string | undefined
   #onChange: (() => void) | undefined
-  onFailure: (() => void) | undefined
 
   push(chunk: Uint8Array): void {
     this.#bytes = Buffer.concat([this.#bytes, chunk])

@@ -4,7 +4,8 @@
  *     bun program.ts gateway|server FILE POINT
  *
  * POINT is `put:RULE` (the rule is in force: `hold`, `silent`, `steer`), `remove` (a rule is removed), `send:MESSAGE` (about to send one),
- * `sent:MESSAGE` (it has left), or `receive:MESSAGE` (it has arrived and means nothing yet). `armed` on standard input arms the point.
+ * `sent:MESSAGE` (it has left), or `receive:MESSAGE` (it has arrived and means nothing yet). SIGUSR1 arms the point;
+ * the program then prints `{"event":"armed"}`.
  */
 import type { ListedRule, OperationOptions, PutOutcome, Redirector, Rule } from '@xoffload/core'
 import { TcRedirector } from '@xoffload/redirect-ebpf'

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, setDefaultTimeout, test } from 'bun:test
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../../src/deployment/configuration.ts'
+import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
 import { command, startGateway, startServer } from '../../src/deployment/programs.ts'
 import type { HostProcess } from '../../src/host-process.ts'
 import { ruleCount } from '../../src/inspect.ts'
@@ -72,6 +73,38 @@ test('under load, with connections that come and go and downloads, no client see
   const deadline = performance.now() + 5000
   while (ruleCount(testbed.host('gateway')) > 0 && performance.now() < deadline) await Bun.sleep(20)
   expect(ruleCount(testbed.host('gateway'))).toBe(0)
+})
+
+test('a new process that cannot begin its service leaves everything to the old one', async () => {
+  const client = testbed.host('client')
+  const url = `http://${testbed.service?.ipv4}/bytes/40000000`
+  const download = join(testbed.directory, 'download')
+  const handedOff = gateway.line(/"handed-off"/)
+  const long = client.spawn(['curl', '-sS', '--limit-rate', '10M', '-o', download, url])
+  await handedOff
+  // An address that this host does not have: it fails when it has the device already.
+  editConfiguration(file, (config) => Object.assign(config, { service: { address: '203.0.113.1', port: 80 } }))
+  const resumed = gateway.line(/"event":"resumed"/)
+  const { stderr } = await testbed
+    .host('gateway')
+    .run([process.execPath, command, 'upgrade', '-c', file], { allowFailure: true })
+  expect(stderr).toContain('the new process has ended before it took over')
+  await resumed
+  expect(ruleCount(testbed.host('gateway'))).toBe(1)
+  expect(await long.exited).toBe(0)
+  expect(readFileSync(download).length).toBe(40_000_000)
+  // The old one hands connections over as before.
+  const again = gateway.line(/:45555>.*"handed-off"/)
+  await client.run([
+    'curl',
+    '-sS',
+    '--local-port',
+    '45555',
+    '-o',
+    '/dev/null',
+    `http://${testbed.service?.ipv4}/bytes/10`,
+  ])
+  await again
 })
 
 test('a second gateway on the device is refused', async () => {

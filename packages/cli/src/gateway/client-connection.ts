@@ -62,6 +62,11 @@ export class ClientConnection {
     return { address: this.#socket.remoteAddress, port: this.#socket.remotePort }
   }
 
+  /** The address that the client has connected to. */
+  get service(): { address: string; port: number } {
+    return { address: this.#socket.localAddress, port: this.#socket.localPort }
+  }
+
   data(chunk: Uint8Array): void {
     if (this.#phase === 'relay') {
       this.#relay?.clientData(chunk)
@@ -72,6 +77,7 @@ export class ClientConnection {
   drain(): void {
     if (this.#unsent.length > 0) {
       this.#sendUnsent()
+      this.#moved()
       if (this.#unsent.length > 0) return
       if (this.#clientEnded) this.#socket.end()
       else this.#socket.resume()

@@ -34,12 +34,15 @@ export class Clients {
   readonly #emptied: (() => void)[] = []
   readonly #acceptHandlers = this.#handlers((socket) => {
     this.#options.accepted()
-    this.#add(socket, new ClientConnection(this.#owner, socket, this.#options.limits.headTimeout))
+    socket.data = new ClientConnection(this.#owner, socket, this.#options.limits.headTimeout)
+    if (this.#connections.size >= this.#options.limits.connections) socket.terminate()
+    else this.#connections.add(socket.data)
   })
   readonly #adoptHandlers = this.#handlers((socket) => {
     const unsent = this.#adopting
     this.#adopting = undefined
-    this.#add(socket, new ClientConnection(this.#owner, socket, IDLE_TIMEOUT, unsent))
+    socket.data = new ClientConnection(this.#owner, socket, IDLE_TIMEOUT, unsent)
+    this.#connections.add(socket.data)
   })
 
   constructor(options: ClientsOptions) {
@@ -75,13 +78,11 @@ export class Clients {
   }
 
   /**
-   * Takes an established connection, whose receive queue is served as well; `unsent` is sent to the client first. Throws
+   * Takes an established connection, whose receive queue is served as well; `unsent` is sent to the client first. It is taken also past the
+   * limit of connections: whoever hands it over has looked before. Throws
    * {@link XoffloadError} `ADOPT` when it is no usable socket: the descriptor is the caller's then.
    */
   adopt(fd: number, unsent: Uint8Array): void {
-    if (this.#connections.size >= this.#options.limits.connections) {
-      throw new XoffloadError('ADOPT', `there are ${this.#connections.size} client connections here already`)
-    }
     this.#adopting = unsent
     let failure: unknown
     const connect: FdSocketOptions<ClientConnection> = { fd, allowHalfOpen: true, socket: this.#adoptHandlers }
@@ -97,9 +98,9 @@ export class Clients {
   }
 
   /** Whether a client's connection is here. Looks at all of them. */
-  has({ client }: FlowKey): boolean {
+  has({ client, service }: FlowKey): boolean {
     for (const connection of this.#connections) {
-      if (connection.client.port === client.port && connection.client.address === client.address) return true
+      if (isSame(connection.client, client) && isSame(connection.service, service)) return true
     }
     return false
   }
@@ -149,12 +150,6 @@ export class Clients {
     }
   }
 
-  #add(socket: Socket<ClientConnection>, connection: ClientConnection): void {
-    socket.data = connection
-    if (this.#connections.size >= this.#options.limits.connections) socket.terminate()
-    else this.#connections.add(connection)
-  }
-
   #closed(connection: ClientConnection): void {
     this.#connections.delete(connection)
     if (this.#connections.size > 0) return
@@ -167,4 +162,8 @@ export class Clients {
       if (connection.deadline !== undefined && connection.deadline <= now) connection.expire()
     }
   }
+}
+
+function isSame(one: Endpoint, other: Endpoint): boolean {
+  return one.port === other.port && one.address === other.address
 }

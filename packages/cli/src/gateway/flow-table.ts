@@ -40,10 +40,6 @@ export interface FlowEntry {
 export class FlowTable {
   readonly #entries = new Map<string, FlowEntry>()
 
-  get size(): number {
-    return this.#entries.size
-  }
-
   get(flow: FlowKey): FlowEntry | undefined {
     return this.#entries.get(flow.id)
   }

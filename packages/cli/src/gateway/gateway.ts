@@ -61,6 +61,8 @@ export class Gateway {
   /** What an operator can see and order. */
   readonly operations: GatewayOperations
   #api: ApiServer | undefined
+  #predecessor: Predecessor | undefined
+  #started = false
   #sweeper: ReturnType<typeof setInterval> | undefined
   #closed: Promise<void> | undefined
 
@@ -87,7 +89,8 @@ export class Gateway {
       restorer: socketRestorer,
       application: { adopt: (connection) => connection.give((fd) => clients.adopt(fd, connection.unsent)) },
       clock: systemClock,
-      authorise: (flow) => flows.get(flow)?.state === 'moving',
+      // Refused before the commit, a connection stays where it is: it is no time to find out later that there is no room.
+      authorise: (flow) => flows.get(flow)?.state === 'moving' && clients.size < limits.connections,
       maximumHandoffs: limits.handoffs,
       onError,
     })
@@ -190,19 +193,18 @@ export class Gateway {
     const credentials = await readCredentials(control)
     deviceMac(device)
     const predecessor = takeOver ? await Predecessor.find(device) : undefined
-    try {
-      if (predecessor === undefined) this.#succession.claim()
-      else await predecessor.release()
-      await this.#redirector.open()
-      await this.#recovery.adopt()
-      this.#channels.open(credentials)
-      // The first requests need not be relayed then.
-      if (predecessor !== undefined) await this.#channels.allUp(CONNECT_TIMEOUT)
-      for (const endpoint of service) this.#clients.listen(endpoint)
-      if (predecessor !== undefined) await this.#succession.follow(predecessor)
-    } finally {
-      predecessor?.close()
-    }
+    this.#predecessor = predecessor
+    if (predecessor === undefined) this.#succession.claim()
+    else await predecessor.release()
+    await this.#redirector.open()
+    await this.#recovery.adopt()
+    this.#channels.open(credentials)
+    // The first requests need not be relayed then.
+    if (predecessor !== undefined) await this.#channels.allUp(CONNECT_TIMEOUT)
+    for (const endpoint of service) this.#clients.listen(endpoint)
+    if (predecessor !== undefined) await this.#succession.follow(predecessor)
+    this.#started = true
+    predecessor?.close()
     await this.#serveApi(takeOver)
     this.#sweeping(true)
   }
@@ -212,7 +214,13 @@ export class Gateway {
     if (api === undefined) return
     const onError = (error: unknown): void =>
       this.#log('errors', { event: 'error', step: 'answer a call of the API', error: errorText(error) })
-    this.#api = await serveApi(this.operations, api, { onError, takeOver })
+    try {
+      this.#api = await serveApi(this.operations, api, { onError, takeOver })
+    } catch (error) {
+      // The process before this one has ended its service: without the API this one is still better than none.
+      if (!takeOver) throw error
+      onError(error)
+    }
   }
 
   #sweeping(on: boolean): void {
@@ -235,8 +243,11 @@ export class Gateway {
       () => this.#here.close(),
       () => this.#channels.close(),
       () => this.#clients.close(),
-      () => this.#redirector.close(),
+      // The rules that were found are not this process's to remove until it has begun its service.
+      () => (this.#started || this.#recovery.found === 0 ? this.#redirector.close() : this.#redirector.release()),
       () => this.#succession.close(),
+      // It goes on as before, now that the device is free.
+      () => this.#predecessor?.close(),
     ])
   }
 }

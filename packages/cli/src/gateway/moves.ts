@@ -129,6 +129,9 @@ export class Moves {
         this.#recalled.delete(entry)
       } else if (entry.state === 'steered' && asked < MAXIMUM_RECALLS && this.#recall(entry)) {
         asked++
+        // Those that were not asked yet come first the next time.
+        this.#recalled.delete(entry)
+        this.#recalled.add(entry)
       }
     }
   }
@@ -187,7 +190,7 @@ export class Moves {
       outcome,
     })
     // An order ends with its first attempt; what is to leave its server is asked for again.
-    if (outcome.result !== 'rolled-back' || recall?.done !== undefined) {
+    if (outcome.result !== 'rolled-back' || recall?.target !== undefined) {
       if (entry.recall === recall) delete entry.recall
       recall?.done?.(outcome)
     }

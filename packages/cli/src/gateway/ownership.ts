@@ -6,6 +6,8 @@ import { errorText } from '../runtime/log.ts'
 
 /** How long a new process may wait for each word of the old one, and the old one for each of the new one, in milliseconds. */
 const ANSWER_TIMEOUT = 15_000
+/** How long a new process may have the device without listening, in milliseconds. */
+const SUCCESSOR_TIMEOUT = 15_000
 /** How often the name is tried for that the old process is about to give up, and how long in all, in milliseconds. */
 const RETRY_INTERVAL = 5
 const RETRY_TIMEOUT = 5000
@@ -148,7 +150,8 @@ class Conversation {
   #waiting: PromiseWithResolvers<Message> | undefined
   /** Called when the other end is gone. */
   onClosed: () => void = () => {}
-  isClosed = false
+  /** Whether the device was released in this conversation. */
+  released = false
 
   constructor(socket: Socket<Conversation>, onMessage: (message: Message) => void) {
     this.#socket = socket
@@ -187,13 +190,16 @@ class Conversation {
   }
 
   closed(): void {
-    this.isClosed = true
     this.#fail('the other process has gone')
     this.onClosed()
   }
 
   end(): void {
     this.#socket.end()
+  }
+
+  terminate(): void {
+    this.#socket.terminate()
   }
 
   #fail(text: string): void {
@@ -211,14 +217,11 @@ class Conversation {
 function answer(conversation: Conversation, owner: Owner, { word }: Message): void {
   const run = async (): Promise<void> => {
     switch (word) {
-      case 'take-over': {
-        await owner.release()
-        if (conversation.isClosed) await owner.resume()
-        else conversation.onClosed = () => void owner.resume()
-        conversation.say('released')
+      case 'take-over':
+        await release(conversation, owner)
         return
-      }
       case 'listening':
+        if (!conversation.released) throw new XoffloadError('UPGRADE', 'the device was not released to this process')
         conversation.onClosed = () => {}
         await owner.retire()
         conversation.say('retired')
@@ -231,6 +234,27 @@ function answer(conversation: Conversation, owner: Owner, { word }: Message): vo
     }
   }
   run().catch((error) => conversation.say('failed', { text: errorText(error) }))
+}
+
+/** Releases the device to the other process, and takes it back when that goes away or says nothing more. */
+async function release(conversation: Conversation, owner: Owner): Promise<void> {
+  let gone = false
+  conversation.onClosed = () => {
+    gone = true
+  }
+  // When it rejects it has resumed already, or it was another conversation's.
+  await owner.release()
+  if (gone) {
+    await owner.resume()
+    return
+  }
+  const late = setTimeout(() => conversation.terminate(), SUCCESSOR_TIMEOUT)
+  conversation.onClosed = () => {
+    clearTimeout(late)
+    owner.resume().catch((error) => conversation.say('failed', { text: errorText(error) }))
+  }
+  conversation.released = true
+  conversation.say('released')
 }
 
 /** Abstract names have no permissions (unix(7)): only processes of this user, and of root, are listened to. */

@@ -54,7 +54,10 @@ export class Recovery {
   readonly #audits = new Map<Server, Audit>()
   /** The servers' first answers, until all are there. */
   readonly #first = new Map<Server, Audit>()
+  /** Flows that were decided on since the start: a first answer says nothing of what has happened since. */
+  readonly #decided = new Set<string>()
   readonly #asked = new Map<Server, number>()
+  #found = 0
   #deadline = 0
   #settled = false
 
@@ -65,8 +68,14 @@ export class Recovery {
   /** Takes over the rules that an earlier process has left. Their flows go on meanwhile. */
   async adopt(): Promise<void> {
     for await (const { rule } of this.#options.redirector.list()) this.#adopted.set(rule.flow.id, rule)
+    this.#found = this.#adopted.size
     this.#deadline = performance.now() + REPORT_TIMEOUT
     if (this.#adopted.size > 0) this.#options.log('info', { event: 'rules-adopted', count: this.#adopted.size })
+  }
+
+  /** How many rules an earlier process had left. */
+  get found(): number {
+    return this.#found
   }
 
   /** The server's control channel is up. */
@@ -126,6 +135,7 @@ export class Recovery {
     for (const audit of this.#first.values()) this.#examineAll(audit)
     for (const rule of [...this.#adopted.values()]) this.#examine(rule.flow)
     this.#first.clear()
+    this.#decided.clear()
   }
 
   #examineAll({ connections }: Audit): void {
@@ -141,9 +151,11 @@ export class Recovery {
     const entry = steering.flows.get(flow)
     if (steering.coordinator.isInFlight(flow) || entry !== undefined) {
       this.#adopted.delete(flow.id)
+      this.#decided.add(flow.id)
       this.#remindAll(flow, entry)
       return
     }
+    if (this.#decided.has(flow.id)) return
     const reports: ServerReport[] = []
     for (const [server, { connections }] of this.#first) {
       const connection = connections.get(flow.id)
@@ -154,7 +166,9 @@ export class Recovery {
       serverOf: (target) => this.#options.servers.find((server) => leadsTo(target, server))?.name,
       here: here(flow),
     })
-    if (verdict.state !== 'undecided') this.#carryOut(flow, rule, verdict)
+    if (verdict.state === 'undecided') return
+    this.#decided.add(flow.id)
+    this.#carryOut(flow, rule, verdict)
   }
 
   /** Servers that have reported after it was decided on the flow. */

@@ -34,6 +34,7 @@ export interface ServerChannelsOptions {
 export class ServerChannels {
   readonly #options: ServerChannelsOptions
   #connector: ControlConnector | undefined
+  #credentials: ControlCredentials | undefined
 
   constructor(options: ServerChannelsOptions) {
     this.#options = options
@@ -41,6 +42,7 @@ export class ServerChannels {
 
   /** Begins to connect. */
   open(credentials: ControlCredentials): void {
+    this.#credentials = credentials
     const { config, log } = this.#options
     this.#connector = new ControlConnector({
       peers: config.servers.map(({ name, control }) => ({ name, endpoint: control })),
@@ -53,6 +55,12 @@ export class ServerChannels {
       onUnavailable: (peer, reason) =>
         log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
     })
+  }
+
+  /** Those that it was opened with last. Throws before that. */
+  get credentials(): ControlCredentials {
+    if (this.#credentials === undefined) throw new XoffloadError('CREDENTIALS', 'the channels were never opened')
+    return this.#credentials
   }
 
   close(): void {

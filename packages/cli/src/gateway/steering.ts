@@ -81,6 +81,11 @@ export class Steering {
 
   /** Nothing is left of the connection: without its rule, this host answers its late packets. */
   forget(entry: FlowEntry): void {
+    // Should this process have its device again, the rule is still there.
+    if (this.#released) {
+      systemClock.after(LINGER, () => this.forget(entry))
+      return
+    }
     if (this.flows.delete(entry)) this.#run(() => this.#redirector.remove(entry.flow), entry.flow, 'remove')
   }
 

@@ -64,15 +64,28 @@ export class Succession implements Owner {
 
   /** This process listens: the one before it stops, and its name goes over. */
   async follow(predecessor: Predecessor): Promise<void> {
-    // Connections that wait in a listener which is closed go to another one (tcp_migrate_req in ip-sysctl.rst).
-    const before = readSysctl(MIGRATION)
-    writeSysctl(MIGRATION, '1')
+    const restore = this.#letConnectionsMigrate()
     try {
       await predecessor.retire()
+    } catch (error) {
+      // It is gone, or it has the name still: then the next step fails.
+      this.#options.log('errors', { event: 'error', step: 'retire', error: errorText(error) })
     } finally {
-      writeSysctl(MIGRATION, before)
+      restore()
     }
     this.#ownership = await Ownership.succeed(this.#options.device, this)
+  }
+
+  /** Connections that wait in a listener which is closed go to another one (tcp_migrate_req in ip-sysctl.rst, Linux 5.14). */
+  #letConnectionsMigrate(): () => void {
+    try {
+      const before = readSysctl(MIGRATION)
+      writeSysctl(MIGRATION, '1')
+      return () => writeSysctl(MIGRATION, before)
+    } catch (error) {
+      this.#options.log('info', { event: 'no-migration', reason: errorText(error) })
+      return () => {}
+    }
   }
 
   close(): void {
@@ -103,7 +116,7 @@ export class Succession implements Owner {
     try {
       await redirector.open()
       steering.released = false
-      channels.open(await credentials())
+      channels.open(await credentials().catch(() => channels.credentials))
     } catch (error) {
       // It goes on without handing off: every connection is relayed.
       log('errors', { event: 'error', step: 'resume', error: errorText(error) })

@@ -1,6 +1,6 @@
 import type { FlowKey } from '../flow.ts'
 import type { Channel, Clock, ErrorListener, OriginConnection, RuleTable, YieldedConnection } from '../ports.ts'
-import type { Message, OfferMessage } from '../protocol/messages.ts'
+import type { Message, OfferMessage, ToOriginMessage } from '../protocol/messages.ts'
 import { type CoordinatorContext, CoordinatorRun } from './coordinator-run.ts'
 import {
   type CoordinatorEvent,
@@ -9,7 +9,6 @@ import {
   type HandoffFailureReason,
 } from './coordinator-state.ts'
 import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
-import type { Decision } from './remote-origin.ts'
 import { mendOrphan } from './remove-orphan.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
@@ -46,7 +45,7 @@ export class HandoffCoordinator {
   readonly #runs = new Map<number, CoordinatorRun>()
   readonly #flows = new Map<string, CoordinatorRun>()
   readonly #inFlight = new Map<Channel, number>()
-  readonly #owed = new Map<Channel, Decision[]>()
+  readonly #owed = new Map<Channel, ToOriginMessage[]>()
   /** Handoffs that are over, but for operations that the redirector has not answered, by their flows. */
   readonly #unanswered = new Map<string, CoordinatorRun>()
   #total = 0
@@ -223,7 +222,7 @@ export class HandoffCoordinator {
     for (const run of [...this.#runs.values()]) if (run.channel === channel) run.dispatch(event)
   }
 
-  #owe(channel: Channel, message: Decision): void {
+  #owe(channel: Channel, message: ToOriginMessage): void {
     const owed = this.#owed.get(channel) ?? []
     owed.push(message)
     if (owed.length > MAXIMUM_OWED) owed.shift()

@@ -1,12 +1,9 @@
 import type { Channel, OriginConnection, YieldedConnection } from '../ports.ts'
-import type { AbortMessage, HandoffReference, ReleaseMessage, ResetMessage } from '../protocol/messages.ts'
+import type { HandoffReference, ToOriginMessage } from '../protocol/messages.ts'
 import type { SteerRule } from '../redirector.ts'
 
-/** What a coordinator has decided. It must reach the other host however often the channel breaks. */
-export type Decision = AbortMessage | ReleaseMessage | ResetMessage
-
-/** Sends a decision as soon as the channel has returned. */
-export type Owed = (channel: Channel, message: Decision) => void
+/** Sends a decision, which must reach the other host however often the channel breaks, as soon as the channel has returned. */
+export type Owed = (channel: Channel, message: ToOriginMessage) => void
 
 /** The frozen socket of a handoff whose origin is a server: what is done to it is done by messages. */
 export class RemoteOrigin implements Pick<OriginConnection, 'thaw' | 'release' | 'reset'> {
@@ -48,7 +45,7 @@ export class RemoteOrigin implements Pick<OriginConnection, 'thaw' | 'release' |
     this.#decide({ type: 'reset', ...this.#handoff })
   }
 
-  #decide(message: Decision): void {
+  #decide(message: ToOriginMessage): void {
     try {
       if (this.channel.connected) this.channel.send(message)
       else this.#owe(this.channel, message)

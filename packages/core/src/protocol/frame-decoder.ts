@@ -6,7 +6,8 @@ import { FRAME_HEADER_LENGTH, maximumFieldsLength } from './wire.ts'
 export interface FrameLimits {
   /**
    * The longest frame that is taken, in bytes, the u32 of its length not counted. Default: no other than the limits of the
-   * messages' own fields, 48 MiB and a little for an offer and about 1 KiB for all others.
+   * messages' own fields, 48 MiB and a little for an offer, 64 KiB for a yield,
+   * about 32 KiB for a report, and about 1 KiB for all others.
    */
   readonly maximumFrameLength?: number
 }

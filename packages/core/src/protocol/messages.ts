@@ -31,16 +31,16 @@ export interface HelloMessage {
   readonly maximumHandoffs: number
 }
 
-/** Names one handoff. The pair is unique for one origin host; equality is all that counts. */
+/** Names one handoff. The pair is unique for one gateway; equality is all that counts. */
 export interface HandoffReference {
-  /** The origin's number of the handoff: a safe integer, never used twice in an epoch. */
+  /** The gateway's number of the handoff: a safe integer, never used twice in an epoch. */
   readonly handoff: number
-  /** The incarnation of the origin's process, u32. */
+  /** The incarnation of the gateway's process, u32. */
   readonly epoch: number
 }
 
 /**
- * Origin to target: restore this connection and say nothing on it yet. A server that gives a connection sends it to the gateway, which
+ * Coordinator to target: restore this connection and say nothing on it yet. A server that gives a connection sends it to the gateway, which
  * passes it on with the same reference.
  */
 export interface OfferMessage extends HandoffReference {
@@ -51,7 +51,7 @@ export interface OfferMessage extends HandoffReference {
   readonly application: Uint8Array
 }
 
-/** Target to origin: the connection is restored and waits for the commit. */
+/** Target to coordinator: the connection is restored and waits for the commit. */
 export interface AcceptMessage extends HandoffReference {
   readonly type: 'accept'
   readonly restoreMicroseconds: number
@@ -64,21 +64,21 @@ export interface AcceptMessage extends HandoffReference {
 export const REFUSE_REASONS = ['busy', 'unsupported', 'invalid', 'unknown', 'failed', 'not-authorised'] as const
 export type RefuseReason = (typeof REFUSE_REASONS)[number]
 
-/** Target to origin: no. After a commit it means that the connection is lost. */
+/** Target to coordinator, or a server that was to give a connection: no. After a commit it means that the connection is lost. */
 export interface RefuseMessage extends HandoffReference {
   readonly type: 'refuse'
   readonly reason: RefuseReason
   readonly text: string
 }
 
-/** Origin to target: the client's packets come to you from now on. */
+/** Coordinator to target: the client's packets come to you from now on. */
 export interface CommitMessage extends HandoffReference {
   readonly type: 'commit'
   /** The client sent bytes that nobody has acknowledged: do it at once. */
   readonly acknowledge: boolean
 }
 
-/** Target to origin: the application has the connection. */
+/** Target to coordinator: the application has the connection. */
 export interface CommittedMessage extends HandoffReference {
   readonly type: 'committed'
   readonly adoptMicroseconds: number
@@ -218,7 +218,5 @@ export type OutgoingMessage = Message | OutgoingOffer
 export type ToTargetMessage = OfferMessage | CommitMessage | AbortMessage
 /** What a target answers. */
 export type FromTargetMessage = AcceptMessage | RefuseMessage | CommittedMessage
-/** What a coordinator sends to a server that gives a connection. */
-export type ToOriginMessage = TakeMessage | AbortMessage | ReleaseMessage | ResetMessage
-/** What a server that gives a connection answers. */
-export type FromOriginMessage = OfferMessage | RefuseMessage
+/** What the gateway decides on a connection that a server has offered. */
+export type ToOriginMessage = AbortMessage | ReleaseMessage | ResetMessage
