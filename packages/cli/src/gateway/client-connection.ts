@@ -62,6 +62,11 @@ export class ClientConnection {
     return { address: this.#socket.remoteAddress, port: this.#socket.remotePort }
   }
 
+  /** Whether all that is left here is a frozen socket: the connection lives elsewhere. */
+  get isHandedOff(): boolean {
+    return this.#phase === 'handed-off'
+  }
+
   /** The address that the client has connected to. */
   get service(): { address: string; port: number } {
     return { address: this.#socket.localAddress, port: this.#socket.localPort }

@@ -97,9 +97,10 @@ export class Clients {
     })
   }
 
-  /** Whether a client's connection is here. Looks at all of them. */
+  /** Whether a client's connection lives here. Looks at all of them. */
   has({ client, service }: FlowKey): boolean {
     for (const connection of this.#connections) {
+      if (connection.isHandedOff) continue
       if (isSame(connection.client, client) && isSame(connection.service, service)) return true
     }
     return false
