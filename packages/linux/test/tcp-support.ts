@@ -145,13 +145,23 @@ export function tcpInfoField(fd: number, field: keyof typeof tcpInfoFields): num
 }
 
 const SO_PROTOCOL = 38
+const SO_DOMAIN = 39
 
 /** The number of sockets of a protocol that this process has open. Other descriptors are the runtime's, and come and go. */
-export function openSockets(wanted: number = IPPROTO_TCP): number {
-  const protocol = new Int32Array(1)
+export function openSockets(protocol: number = IPPROTO_TCP): number {
+  return countSockets(SO_PROTOCOL, protocol)
+}
+
+/** The number of sockets of an address family that this process has open. */
+export function openSocketsOf(domain: number): number {
+  return countSockets(SO_DOMAIN, domain)
+}
+
+function countSockets(option: number, wanted: number): number {
+  const value = new Int32Array(1)
   const length = new Uint32Array([4])
   const isWanted = (fd: string) =>
-    libc.getsockopt(Number(fd), SOL_SOCKET, SO_PROTOCOL, protocol, length) === 0 && protocol[0] === wanted
+    libc.getsockopt(Number(fd), SOL_SOCKET, option, value, length) === 0 && value[0] === wanted
   return readdirSync('/proc/self/fd').filter(isWanted).length
 }
 

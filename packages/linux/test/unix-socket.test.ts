@@ -24,6 +24,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
+/** It may become less: what was the runtime's for an earlier test's process is closed some time after it. */
 const openFiles = () => readdirSync('/proc/self/fd').length
 const bytes = (text: string) => new TextEncoder().encode(text)
 const identity = (fd: number) => readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')
@@ -131,11 +132,10 @@ describe('a message', () => {
 
   test('carries as many descriptors as the kernel allows, and not one more', async () => {
     using connection = await pair()
-    const before = openFiles()
     await connection.near.send(bytes('x'), Array(MAXIMUM_DESCRIPTORS).fill(0))
     const message = await connection.far.receive()
-    expect(message?.fds.length).toBe(MAXIMUM_DESCRIPTORS)
-    expect(openFiles()).toBe(before + MAXIMUM_DESCRIPTORS)
+    expect(new Set(message?.fds).size).toBe(MAXIMUM_DESCRIPTORS)
+    expect(new Set(message?.fds.map(inode))).toEqual(new Set([inode(0)]))
     for (const fd of message?.fds ?? []) closeFd(fd)
     await expect(connection.near.send(bytes('x'), Array(MAXIMUM_DESCRIPTORS + 1).fill(0))).rejects.toMatchObject({
       errno: 'EINVAL',
@@ -163,7 +163,7 @@ describe('a message', () => {
     const before = openFiles()
     sendRaw(fd, new Uint8Array(MAXIMUM_MESSAGE_LENGTH + 1), [0, 0, 0])
     await expect(far.receive()).rejects.toMatchObject({ errno: 'EMSGSIZE' })
-    expect(openFiles()).toBe(before)
+    expect(openFiles()).toBeLessThanOrEqual(before)
     using near = new UnixConnection(fd)
     await near.send(bytes('next'))
     expect((await far.receive())?.bytes).toEqual(bytes('next'))
@@ -233,7 +233,7 @@ describe('the end of a connection', () => {
       await connection.near.send(bytes('x'), [socket])
       closeFd(socket)
     }
-    expect(openFiles()).toBe(before)
+    expect(openFiles()).toBeLessThanOrEqual(before)
   })
 })
 
@@ -286,7 +286,7 @@ describe('a listener', () => {
   ])('refuses a path that is %s', (_what, wrong, errno) => {
     const before = openFiles()
     expect(thrownBy(() => UnixListener.open(wrong))).toMatchObject({ errno })
-    expect(openFiles()).toBe(before)
+    expect(openFiles()).toBeLessThanOrEqual(before)
   })
 })
 

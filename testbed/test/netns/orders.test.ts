@@ -45,6 +45,7 @@ test(
       expect(await serverOf(client)).toBe(target)
       client.goOn()
       await expectRight(client, [server, target])
+      await hosts.handedOff(await client.local, 2)
       expect(hosts.handoffs(await client.local)).toEqual([
         `gateway-to-server ${server} handed-off`,
         `server-to-server ${target} handed-off`,
@@ -112,6 +113,7 @@ test(
         { signal: true },
         { rest: true },
         { answers: true },
+        { signal: true },
         ...ask(2),
         ...end,
       ])
@@ -124,6 +126,8 @@ test(
       const moved = hosts.move(local, target)
       client.goOn()
       expect(await moved).toMatchObject({ result: 'handed-off' })
+      await client.reached(4)
+      client.goOn()
       await expectRight(client, [server, target])
     }),
   TIMEOUT,

@@ -152,11 +152,12 @@ export class Moves {
     if (recall?.target !== undefined) return recall.target === server ? 'stay' : { server: recall.target }
     if (responding) {
       const other = this.#selection.other(server)
-      return other === undefined ? 'stay' : { server: other }
+      return other === undefined || !server.draining ? 'stay' : { server: other }
     }
     const next = this.#requestOf(request, flow.client)
-    // Who answers the next request is decided when it is there; until then the connection waits here.
-    if (next === undefined) return 'gateway'
+    // Who answers the next request is decided when it is there. Until then the connection waits: here when it has to leave its server,
+    // else there, as when it was asked for and the order has been taken back since.
+    if (next === undefined) return server.draining ? 'gateway' : 'stay'
     try {
       const target = this.#selection.target(next)
       if (target === undefined || target === server) return 'stay'

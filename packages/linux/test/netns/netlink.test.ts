@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readdirSync } from 'node:fs'
 import { MacAddress } from '@xoffload/core'
 import { type Link, Rtnetlink, readSysctl, writeSysctl } from '@xoffload/linux'
+import { AF_NETLINK } from '../../src/socket/constants.ts'
+import { openSocketsOf } from '../tcp-support.ts'
 import { errnoOf, TestNamespace } from './test-namespace.ts'
 
 let namespace: TestNamespace
@@ -116,11 +117,10 @@ test('settings are read and written; a wrong name or value is refused', () => {
 })
 
 test('a closed socket is not used, and no descriptor is left', () => {
-  const before = readdirSync('/proc/self/fd').length
+  const before = openSocketsOf(AF_NETLINK)
   const closed = new Rtnetlink()
   closed.close()
   closed.close()
   expect(errnoOf(() => closed.link('lo'))).toBe('EBADF')
-  // Those of earlier tests may be collected meanwhile.
-  expect(readdirSync('/proc/self/fd').length).toBeLessThanOrEqual(before)
+  expect(openSocketsOf(AF_NETLINK)).toBe(before)
 })

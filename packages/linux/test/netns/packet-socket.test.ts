@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
-import { readdirSync } from 'node:fs'
 import { PacketSocket, type PacketSocketOptions, Rtnetlink } from '@xoffload/linux'
+import { AF_PACKET } from '../../src/socket/constants.ts'
+import { openSocketsOf } from '../tcp-support.ts'
 import { errnoOf, TestNamespace } from './test-namespace.ts'
 
 let namespace: TestNamespace
@@ -70,12 +71,12 @@ test('frames without room are dropped and counted', () => {
 })
 
 test('errors have names, and no file descriptor is left', () => {
-  const before = readdirSync('/proc/self/fd').length
+  const before = openSocketsOf(AF_PACKET)
   expect(errnoOf(() => PacketSocket.open({ device: 0x7ffffff }))).toBe('ENODEV')
   const socket = open('veth0')
   expect(errnoOf(() => socket.write(new Uint8Array(5)))).toBe('EINVAL')
   expect(errnoOf(() => socket.write(new Uint8Array(9000)))).toBe('EMSGSIZE')
   socket.close()
   socket.close()
-  expect(readdirSync('/proc/self/fd').length).toBe(before)
+  expect(openSocketsOf(AF_PACKET)).toBe(before)
 })
