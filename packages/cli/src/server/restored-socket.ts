@@ -1,5 +1,5 @@
 import { type FlowKey, type RestoredConnection, type Restorer, type TcpSnapshot, XoffloadError } from '@xoffload/core'
-import { acknowledge, closeSilently, resetAndClose, restore, socketCookie } from '@xoffload/linux'
+import { acknowledge, closeSilently, resetAndClose, restore, sendWindowProbe, socketCookie } from '@xoffload/linux'
 import { wipeQueues, wipeSnapshot } from '../runtime/wipe.ts'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
@@ -8,12 +8,15 @@ export class RestoredSocket implements RestoredConnection {
   readonly unsent: Uint8Array
   /** The kernel's name for the socket. */
   readonly cookie: bigint
+  readonly #sentBefore: boolean
   #fd: number | undefined
 
-  constructor(flow: FlowKey, fd: number, unsent: Uint8Array) {
+  /** `sentBefore`: the origin has sent bytes that the client had not acknowledged. */
+  constructor(flow: FlowKey, fd: number, unsent: Uint8Array, sentBefore: boolean) {
     this.flow = flow
     this.#fd = fd
     this.unsent = unsent
+    this.#sentBefore = sentBefore
     this.cookie = socketCookie(fd)
   }
 
@@ -24,6 +27,8 @@ export class RestoredSocket implements RestoredConnection {
   give<T>(taker: (fd: number) => T): T {
     if (this.#fd === undefined)
       throw new XoffloadError('CONNECTION_TAKEN', `the connection ${this.flow} was taken or closed before`)
+    // The first moment at which this socket may speak.
+    if (this.#sentBefore) sendWindowProbe(this.#fd)
     const result = taker(this.#fd)
     this.#fd = undefined
     return result
@@ -57,7 +62,7 @@ export const socketRestorer: Restorer<RestoredSocket> = {
     try {
       const { fd, unsent } = restore(snapshot)
       wipeQueues(snapshot)
-      return new RestoredSocket(snapshot.flow, fd, unsent)
+      return new RestoredSocket(snapshot.flow, fd, unsent, snapshot.send.sent.length > 0)
     } catch (error) {
       wipeSnapshot(snapshot)
       throw error

@@ -6,6 +6,7 @@ import {
   closeSilently,
   freeze,
   restore,
+  sendWindowProbe,
   takeSnapshot,
   thaw,
   unacknowledgedBytes,
@@ -167,6 +168,31 @@ test.each([4, 6] as const)('acknowledge tells the client at once what was receiv
   expect(tcpInfoField(client, 'totalRetransmissions')).toBe(0)
   discard(client, fd, listener)
 })
+
+test.each([4, 6] as const)(
+  'a window probe makes the client acknowledge again what the origin heard after its snapshot (IPv%d)',
+  async (family) => {
+    const { client, service, listener } = hosts.connect(family)
+    hosts.mute('client')
+    write(service, ramp(5000))
+    expect(await readExactly(client, 5000)).toEqual(ramp(5000))
+    freeze(service)
+    const snapshot = takeSnapshot(service)
+    closeSilently(service)
+    hosts.unmute('client')
+    const { fd } = hosts.service.run(() => restore(snapshot))
+    // The client has said it once, and has no reason to say it again.
+    expect(unacknowledgedBytes(fd)).toBe(5000)
+    sendWindowProbe(fd)
+    await eventually('the acknowledgement', () => unacknowledgedBytes(fd) === 0)
+    expect(tcpInfoField(fd, 'totalRetransmissions')).toBe(0)
+    write(fd, ramp(500))
+    expect(await readExactly(client, 500)).toEqual(ramp(500))
+    write(client, ramp(500))
+    expect(await readExactly(fd, 500)).toEqual(ramp(500))
+    discard(client, fd, listener)
+  },
+)
 
 test('acknowledge of a connection that has ended throws and leaves nothing behind', () => {
   const fd = tcpSocket(address)
