@@ -15,6 +15,7 @@ export interface BpfProgramInfo {
 }
 
 export const BPF_PROG_TYPE_SCHED_CLS = 3
+export const BPF_PROG_TYPE_XDP = 6
 
 const INFO_LENGTH = 128
 const MAXIMUM_MAPS = 64
@@ -25,6 +26,11 @@ export function bpfProgramInfo(id: number): BpfProgramInfo | undefined {
   if (fd === -ENOENT) return undefined
   checkBpf(`bpf_prog_get_fd_by_id(${id})`, fd, BPF_ID_PRIVILEGE)
   return readAndClose(fd)
+}
+
+/** A descriptor of the program with this id, which the caller closes. Needs CAP_SYS_ADMIN. Throws {@link LinuxError}, ENOENT when there is none. */
+export function openBpfProgram(id: number): number {
+  return checkBpf(`bpf_prog_get_fd_by_id(${id})`, libbpf().bpf_prog_get_fd_by_id(id), BPF_ID_PRIVILEGE)
 }
 
 /**

@@ -37,6 +37,10 @@ const declarations = {
   bpf_tc_attach: { args: [ptr, ptr], returns: i32 },
   bpf_tc_detach: { args: [ptr, ptr], returns: i32 },
   bpf_tc_query: { args: [ptr, ptr], returns: i32 },
+  bpf_xdp_attach: { args: [i32, i32, u32, ptr], returns: i32 },
+  bpf_xdp_detach: { args: [i32, u32, ptr], returns: i32 },
+  bpf_xdp_query_id: { args: [i32, i32, ptr], returns: i32 },
+  bpf_prog_test_run_opts: { args: [i32, ptr], returns: i32 },
 } as const
 
 type Libbpf = ReturnType<typeof dlopen<typeof declarations>>['symbols']

@@ -30,6 +30,7 @@ export const libc = dlopen('libc.so.6', {
   setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 },
   shutdown: { args: [i32, i32], returns: i32 },
   socket: { args: [i32, i32, i32], returns: i32 },
+  socketpair: { args: [i32, i32, i32, ptr], returns: i32 },
   syscall: { args: [i64_fast, i64_fast, ptr, i64_fast], returns: i64_fast },
   unshare: { args: [i32], returns: i32 },
   write: { args: [i32, ptr, u64_fast], returns: i64_fast },

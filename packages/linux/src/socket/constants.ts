@@ -9,6 +9,7 @@ export const SOCK_RAW = 3
 export const SOCK_SEQPACKET = 5
 export const SOCK_NONBLOCK = 0o4000
 export const SOCK_CLOEXEC = 0o2000000
+export const IPPROTO_IP = 0
 export const IPPROTO_TCP = 6
 export const IPPROTO_RAW = 255
 

@@ -1,6 +1,7 @@
 /** include/uapi/linux/tcp.h. */
 export const TCP_NODELAY = 1
 export const TCP_MAXSEG = 2
+export const TCP_DEFER_ACCEPT = 9
 export const TCP_WINDOW_CLAMP = 10
 export const TCP_INFO = 11
 export const TCP_REPAIR = 19
@@ -9,6 +10,9 @@ export const TCP_QUEUE_SEQ = 21
 export const TCP_REPAIR_OPTIONS = 22
 export const TCP_TIMESTAMP = 24
 export const TCP_REPAIR_WINDOW = 29
+
+/** include/uapi/linux/in.h. */
+export const IP_BIND_ADDRESS_NO_PORT = 24
 
 export const TCP_REPAIR_ON = 1
 export const TCP_REPAIR_OFF = 0

@@ -37,11 +37,16 @@ export interface TcpInfo {
   readonly notSent: number
   /** Bytes of data that went out, each counted once. Moves with `notSent`, unless the kernel only pretends to send. */
   readonly sentOnce: number
+  /** Bytes that the client has acknowledged, and that have come from it in order; its FIN counts as one. */
+  readonly acknowledged: number
+  readonly received: number
 }
 
 // Up to tcpi_bytes_retrans, which Linux 4.19 brought.
 const info = new Uint8Array(216)
 const view = new DataView(info.buffer)
+const BYTES_ACKED = 120
+const BYTES_RECEIVED = 128
 const NOTSENT_BYTES = 144
 const BYTES_SENT = 200
 const BYTES_RETRANS = 208
@@ -57,6 +62,8 @@ export function tcpInfo(fd: number): TcpInfo {
     selectiveAcknowledgement: (options & TCPI_OPT_SACK) !== 0,
     notSent: view.getUint32(NOTSENT_BYTES, true),
     sentOnce: Number(view.getBigUint64(BYTES_SENT, true) - view.getBigUint64(BYTES_RETRANS, true)),
+    acknowledged: Number(view.getBigUint64(BYTES_ACKED, true)),
+    received: Number(view.getBigUint64(BYTES_RECEIVED, true)),
     ...((options & TCPI_OPT_WSCALE) !== 0 && { windowScale: { send: scales & 0xf, receive: scales >> 4 } }),
   }
 }

@@ -27,13 +27,21 @@ const empty = new Uint8Array(0)
  * Throws {@link UnsupportedConnectionError} for a connection that cannot be moved, {@link UnsettledConnectionError} when packets
  * keep changing it, {@link LinuxError} (`EPERM` when the socket is not frozen).
  */
-export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = {}): TcpSnapshot {
+export function takeSnapshot(fd: number, options?: SnapshotOptions): TcpSnapshot {
+  return takeSnapshotWithProgress(fd, options).snapshot
+}
+
+/** The same, with where the socket stood at that moment, for {@link verifyProgress}. */
+export function takeSnapshotWithProgress(
+  fd: number,
+  { putBack = empty }: SnapshotOptions = {},
+): { snapshot: TcpSnapshot; progress: SocketProgress } {
   const info = tcpInfo(fd)
   hasFin(info.state)
   const flow = flowOf(fd)
   refuseLinkLocal(flow)
   refuseUrgentData(fd)
-  const queues = readQueues(fd, putBack, info)
+  const { progress, ...queues } = readQueues(fd, putBack, info)
   const options: NegotiatedOptions = {
     // Outside repair mode this would be the current segment size, which is smaller and would shrink at every move.
     maximumSegmentSize: getOption(fd, IPPROTO_TCP, TCP_MAXSEG, 'getsockopt(TCP_MAXSEG)'),
@@ -41,27 +49,23 @@ export function takeSnapshot(fd: number, { putBack = empty }: SnapshotOptions = 
     selectiveAcknowledgement: info.selectiveAcknowledgement,
     ...(info.timestamps && { timestamp: getOption(fd, IPPROTO_TCP, TCP_TIMESTAMP, 'getsockopt(TCP_TIMESTAMP)') >>> 0 }),
   }
-  return { flow, options, ...queues }
+  return { snapshot: { flow, options, ...queues }, progress }
 }
 
+/** What a packet of the client changes in a frozen socket. That the application reads changes nothing of it. */
+export type SocketProgress = Pick<TcpInfo, 'state' | 'acknowledged' | 'received'>
+
 /**
- * Throws {@link UnsettledConnectionError} when the frozen socket has changed since its snapshot was taken with these `putBack` bytes: a
- * packet that had passed the lock before it was there has arrived late. Throws {@link LinuxError}.
+ * Throws {@link UnsettledConnectionError} when the frozen socket does not stand where it stood: a packet that had passed the lock before it
+ * was there has arrived late. Throws {@link LinuxError}.
  */
-export function verifySnapshot(
-  fd: number,
-  { receive, send }: TcpSnapshot,
-  { putBack = empty }: SnapshotOptions = {},
-): void {
-  const unread = receive.queue.length - putBack.length
-  const unacknowledged = send.sent.length + send.unsent.length
-  // A FIN is in no queue.
-  const state = receive.fin === true ? 'CLOSE_WAIT' : 'ESTABLISHED'
-  const moved = unreadBytes(fd) !== unread || unacknowledgedBytes(fd) !== unacknowledged || tcpInfo(fd).state !== state
+export function verifyProgress(fd: number, { state, acknowledged, received }: SocketProgress): void {
+  const now = tcpInfo(fd)
+  const moved = now.state !== state || now.acknowledged !== acknowledged || now.received !== received
   if (moved) throw new UnsettledConnectionError(1)
 }
 
-type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'>
+type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'> & { readonly progress: SocketProgress }
 
 function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
   let { state } = frozen
@@ -110,6 +114,7 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo, state: 
   const pretended = frozen.notSent - now.notSent - (now.sentOnce - frozen.sentOnce)
   const sentLength = sendLength - now.notSent - pretended
   return {
+    progress: now,
     window,
     send: {
       sequence: (sendEnd - sendLength) >>> 0,

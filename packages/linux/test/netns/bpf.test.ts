@@ -25,7 +25,7 @@ import { BpfDirectory, errnoOf, TestNamespace } from './test-namespace.ts'
 
 // Any object will do: this is the one that the repository has.
 const OBJECT = readFileSync(new URL('../../../redirect-ebpf/bpf/tc.o', import.meta.url))
-const MAP = 'xo_flows_v2'
+const MAP = 'xo_flows_v3'
 const CAPACITY = 100
 
 function bytes(length: number, first: number): Uint8Array {

@@ -14,10 +14,19 @@ function frame(text: string): Uint8Array {
   return Uint8Array.from([...new Uint8Array(VIRTIO_NET_HEADER_LENGTH), ...ethernet, ...Buffer.from(text.padEnd(46))])
 }
 
+/** The next experimental frame that is there: the bridge and the kernel of a busy machine say things of their own now and then. */
+function read(tap: Tap): Uint8Array | undefined {
+  for (let found = tap.read(); found !== undefined; found = tap.read()) {
+    const type = found.subarray(VIRTIO_NET_HEADER_LENGTH + 12)
+    if (type[0] === 0x88 && type[1] === 0xb5) return found
+  }
+  return undefined
+}
+
 async function next(tap: Tap): Promise<Uint8Array> {
   const deadline = performance.now() + 2000
   for (;;) {
-    const received = tap.read()
+    const received = read(tap)
     if (received !== undefined) return received
     if (performance.now() > deadline) throw new Error('no frame came')
     await Bun.sleep(1)
@@ -30,11 +39,11 @@ test('what is written to one end of a bridge is read at the other, unchanged', a
   const [one, two] = namespace.inside(() => [Tap.open({ name: 'one' }), Tap.open({ name: 'two', queueLength: 33 })])
   for (const { name } of [one, two]) namespace.ip('link', 'set', name, 'master', 'br0')
   expect(namespace.ip('link', 'show', 'two')).toContain('qlen 33')
-  expect(two.read()).toBeUndefined()
+  expect(read(two)).toBeUndefined()
   for (const text of ['first', 'second']) one.write(frame(text))
   expect(await next(two)).toEqual(frame('first'))
   expect(await next(two)).toEqual(frame('second'))
-  expect(two.read()).toBeUndefined()
+  expect(read(two)).toBeUndefined()
 
   // Nobody reads: what the queue has no room for is counted, whatever namespace the question is asked in.
   expect([one.dropped, two.dropped]).toEqual([0, 0])
