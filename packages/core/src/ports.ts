@@ -14,11 +14,14 @@ export interface OriginConnection {
   readonly flow: FlowKey
   /** From now on the socket says nothing (TCP_REPAIR on) and the application does not read or write. */
   freeze(): void
-  /** The state of the frozen connection. Throws when it is neither ESTABLISHED nor CLOSE_WAIT any more. */
+  /**
+   * The state of the frozen connection; its queues are the caller's, who overwrites them. Throws when it is neither ESTABLISHED nor
+   * CLOSE_WAIT any more.
+   */
   snapshot(): TcpSnapshot
   /**
    * Throws when the frozen socket is not in the state of its snapshot any more: a packet that had passed the lock before it was there
-   * arrived late. Called when nothing that the socket says is heard any more.
+   * arrived late. Called when nothing that the socket says is heard any more, and again as late as that can be undone.
    */
   verify(): void
   /** Undoes {@link freeze}: the connection goes on where it was. */
@@ -55,24 +58,26 @@ export interface RestoredConnection {
 
 /** Puts snapshots into the kernel. */
 export interface Restorer<C extends RestoredConnection = RestoredConnection> {
-  /** Restores and leaves repair mode silently. Throws, and leaves nothing behind, when the kernel refuses. */
+  /**
+   * Restores and leaves repair mode silently. Throws, and leaves nothing behind, when the kernel refuses. The snapshot's queues are
+   * the restorer's to overwrite.
+   */
   restore(snapshot: TcpSnapshot): C
 }
 
-/** Where an adopted connection came from. */
-export interface Arrival {
+/** How an adopted connection has come. */
+export interface Arrival extends HandoffReference {
   readonly flow: FlowKey
-  /** The name of the origin host ({@link Channel.host}). */
+  /** The name of the gateway that coordinated the handoff ({@link Channel.host}), whichever host was its origin. */
   readonly host: string
-  readonly handoff: number
-  readonly epoch: number
 }
 
 /** The program that takes over restored connections. */
 export interface Application<C extends RestoredConnection = RestoredConnection> {
   /**
    * Takes the connection; from the moment it returns or resolves, the connection is the application's. `application` is what the
-   * origin's application sent along. A failure makes the caller reset the connection.
+   * origin's application sent along: it is overwritten when the call has succeeded, failed or taken too long. A failure makes the
+   * caller reset the connection.
    */
   adopt(connection: C, application: Uint8Array, arrival: Arrival): void | Promise<void>
   /**
@@ -90,7 +95,10 @@ export interface Channel {
   /** The authenticated name of the other host. */
   readonly host: string
   readonly connected: boolean
-  /** Queues the message. Throws when it cannot: not connected, or too much is queued already. */
+  /**
+   * Queues the message. Throws when it cannot: not connected, or too much is queued already. The bytes of an offer are the channel's from
+   * then on, also when this throws: it overwrites them as soon as it does not need them any more (invariant 9).
+   */
   send(message: OutgoingMessage): void
 }
 

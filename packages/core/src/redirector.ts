@@ -2,8 +2,11 @@ import type { FlowKey } from './flow.ts'
 import type { MacAddress } from './mac.ts'
 import type { HandoffReference } from './protocol/messages.ts'
 
-/** How a redirector moves a packet to its target. `l2` rewrites the MAC addresses only. */
-export type SteerMode = 'l2'
+/**
+ * How a redirector moves a packet to its target: `l2` rewrites the MAC addresses only; `vxlan` (RFC 7348) and `ipip` (RFC 2003, RFC 2473) send
+ * it through a tunnel, to a server in another subnet.
+ */
+export type SteerMode = 'l2' | 'vxlan' | 'ipip'
 
 /** Where packets are executed: by the kernel's network stack, by the NIC's driver (XDP), or by the NIC. */
 export type OffloadKind = 'software' | 'driver' | 'nic'
@@ -31,7 +34,40 @@ export interface L2Target {
   readonly mac: MacAddress
 }
 
-export type SteerTarget = L2Target
+/** Where a steered packet goes in mode `vxlan`: as an Ethernet frame in UDP. */
+export interface VxlanTarget {
+  readonly mode: 'vxlan'
+  /** The IPv4 or IPv6 address at which the target takes the tunnel's packets. */
+  readonly remote: string
+  /** The VXLAN network identifier, 24 bits. */
+  readonly identifier: number
+  /** The UDP port of the target, usually 4789. */
+  readonly port: number
+  /** The destination of the inner frame: the MAC address of the target's tunnel device. */
+  readonly mac: MacAddress
+}
+
+/** Where a steered packet goes in mode `ipip`: as an IP packet in an IP packet. */
+export interface IpipTarget {
+  readonly mode: 'ipip'
+  /** The IPv4 or IPv6 address at which the target takes the tunnel's packets. */
+  readonly remote: string
+}
+
+export type SteerTarget = L2Target | VxlanTarget | IpipTarget
+
+/** Whether both lead to the same place in the same way. Addresses are compared as they are written. */
+export function sameTarget(one: SteerTarget, other: SteerTarget): boolean {
+  if (one.mode === 'l2') return other.mode === 'l2' && one.mac.equals(other.mac)
+  if (one.mode === 'ipip') return other.mode === 'ipip' && one.remote === other.remote
+  return (
+    other.mode === 'vxlan' &&
+    one.remote === other.remote &&
+    one.identifier === other.identifier &&
+    one.port === other.port &&
+    one.mac.equals(other.mac)
+  )
+}
 
 /**
  * Keep the flow's packets, in both directions, and answer nothing: what the client sends is stored, what this host's socket says
@@ -68,6 +104,11 @@ export interface SteerRule {
    * before goes back as it is. Default false: nothing above Ethernet is changed.
    */
   readonly returning?: boolean
+  /**
+   * How many bytes the connection is expected to carry under this rule, in both directions: a hint for a redirector that chooses which
+   * flows it gives to hardware. Others ignore it, and it is not kept: {@link Redirector.list} does not tell it.
+   */
+  readonly expectedBytes?: number
   /** The handoff that the rule belongs to. A process that adopts the rule after a crash finds it again with {@link Redirector.list}. */
   readonly handoff?: HandoffReference
 }
@@ -102,7 +143,8 @@ export interface OperationOptions {
 
 /**
  * Holds and steers flows on one device, in software or in hardware. Every operation rejects with a {@link RedirectorError}.
- * `put` is one atomic step: no packet is seen under neither rule when one replaces another.
+ * `put` is one atomic step: no packet is seen under neither rule when one replaces another. Operations on one flow take effect in the
+ * order of the calls; those on different flows in any order.
  */
 export interface Redirector {
   readonly manifest: RedirectorManifest

@@ -33,6 +33,7 @@ describe('a handoff', () => {
       'origin.verify',
       'server.hold',
       'server.restore',
+      'origin.verify',
       'gateway.steer',
       'server.remove',
       'server.adopt',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { CodecError, FlowKey, MacAddress } from '../src/index.ts'
+import { CodecError, FlowKey, MacAddress, serviceFilter } from '../src/index.ts'
 import { flow } from './support/arbitraries.ts'
 
 describe('flow key', () => {
@@ -60,6 +60,29 @@ describe('flow key', () => {
     expect(() => FlowKey.from(bytes.subarray(1))).toThrow('36 bytes')
     expect(() => FlowKey.from(bytes.with(10, 0))).toThrow('different families')
     expect(() => FlowKey.from(bytes.with(33, 0))).toThrow('port 0')
+  })
+})
+
+describe('a filter for services', () => {
+  const client = (address: string) => ({ address: address.includes(':') ? '2001:db8::7' : '203.0.113.7', port: 40_000 })
+  const keyOf = (address: string, port: number) => FlowKey.of(client(address), { address, port })
+
+  test('lets the flows of the services pass, however their addresses are written, and no others', () => {
+    const serves = serviceFilter([
+      { address: '192.0.2.1', port: 80 },
+      { address: '2001:DB8:0::1', port: 443 },
+    ])
+    const right = [keyOf('192.0.2.1', 80), keyOf('2001:db8::1', 443)]
+    expect(right.map(serves)).toEqual([true, true])
+    const other = [keyOf('192.0.2.2', 80), keyOf('192.0.2.1', 81), keyOf('192.0.2.1', 336), keyOf('192.0.2.1', 443)]
+    expect([...other, keyOf('2001:db8::2', 443), keyOf('2001:db8::1', 80)].some(serves)).toBe(false)
+    expect(serves(FlowKey.of({ address: '192.0.2.1', port: 80 }, { address: '192.0.2.9', port: 80 }))).toBe(false)
+    expect(serviceFilter([])(keyOf('192.0.2.1', 80))).toBe(false)
+  })
+
+  test('is for addresses only', () => {
+    expect(() => serviceFilter([{ address: 'example.com', port: 80 }])).toThrow(CodecError)
+    expect(() => serviceFilter([{ address: '192.0.2.1', port: 0 }])).toThrow(CodecError)
   })
 })
 

@@ -110,3 +110,14 @@ describe('when a port fails', () => {
     expect(owners(scene)).toEqual({ ...rolledBack, live: 0, reset: 2 })
   })
 })
+
+test('a packet that comes late at the origin, while the target restores, undoes the handoff', async () => {
+  const scene = new Scene()
+  scene.journal.faults.set('origin.verify', [undefined, 'throw'])
+  scene.handOff(1)
+  await scene.finish()
+  expect(resultOf(scene.outcomes[0])).toBe('rolled-back: steer-failed')
+  expect(scene.journal.calls).not.toContain('gateway.steer')
+  expect(owners(scene)).toEqual(rolledBackAfterOffer)
+  scene.checkNothingLeaks()
+})

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import {
   type HandoffReference,
+  type L2Target,
   MacAddress,
   type ReportedConnection,
   type Rule,
@@ -19,8 +20,8 @@ function targetOf(server: string): SteerTarget {
   return { mode: 'l2', mac: MacAddress.from(Uint8Array.of(2, 0, 0, 0, 0, server.charCodeAt(0))) }
 }
 
-function serverOf({ mac }: SteerTarget): string | undefined {
-  const name = String.fromCharCode(mac.bytes[5] as number)
+function serverOf(target: SteerTarget): string | undefined {
+  const name = String.fromCharCode((target as L2Target).mac.bytes[5] as number)
   return 'AB'.includes(name) ? name : undefined
 }
 

@@ -26,6 +26,7 @@ const MAXIMUM_WINDOW_SCALE = 14
 /** The greatest window that RFC 7323 can express. */
 const MAXIMUM_WINDOW = 0xffff * 2 ** MAXIMUM_WINDOW_SCALE
 
+/** What is taken of a snapshot. */
 export interface SnapshotLimits {
   /** The most that each of the three queues may hold, in bytes. Default and upper bound: {@link MAXIMUM_QUEUE_LENGTH}. */
   readonly maximumQueueLength?: number

@@ -6,41 +6,43 @@ import { CodecError } from '../errors.ts'
  */
 export class Writer {
   readonly #bytes: Uint8Array
-  readonly #view: DataView
   #offset = 0
 
   constructor(length: number) {
     this.#bytes = new Uint8Array(length)
-    this.#view = new DataView(this.#bytes.buffer)
   }
 
   u8(value: number, field: string): void {
-    this.#view.setUint8(this.#take(1, field), checked(value, 0xff, field))
+    this.#bytes[this.#take(1, field)] = checked(value, 0xff, field)
   }
 
   u16(value: number, field: string): void {
-    this.#view.setUint16(this.#take(2, field), checked(value, 0xffff, field))
+    const offset = this.#take(2, field)
+    this.#bytes[offset] = checked(value, 0xffff, field) >>> 8
+    this.#bytes[offset + 1] = value
   }
 
   u32(value: number, field: string): void {
-    this.#view.setUint32(this.#take(4, field), checked(value, 0xffff_ffff, field))
+    this.#word(this.#take(4, field), checked(value, 0xffff_ffff, field))
   }
 
   u64(value: bigint, field: string): void {
     if (value < 0n || value > 0xffff_ffff_ffff_ffffn)
       throw new CodecError(`${field} ${value} is no unsigned 64-bit number`)
-    this.#view.setBigUint64(this.#take(8, field), value)
+    const offset = this.#take(8, field)
+    this.#word(offset, Number(value >> 32n))
+    this.#word(offset + 4, Number(value & 0xffff_ffffn))
   }
 
   safeInteger(value: number, field: string): void {
     checked(value, Number.MAX_SAFE_INTEGER, field)
     const offset = this.#take(8, field)
-    this.#view.setUint32(offset, Math.floor(value / 0x1_0000_0000))
-    this.#view.setUint32(offset + 4, value >>> 0)
+    this.#word(offset, Math.floor(value / 0x1_0000_0000))
+    this.#word(offset + 4, value >>> 0)
   }
 
   boolean(value: boolean, field: string): void {
-    this.#view.setUint8(this.#take(1, field), value ? 1 : 0)
+    this.#bytes[this.#take(1, field)] = value ? 1 : 0
   }
 
   bytes(value: Uint8Array, field: string): void {
@@ -53,6 +55,14 @@ export class Writer {
       throw new CodecError(`${this.#bytes.length} bytes were reserved and ${this.#offset} written`)
     }
     return this.#bytes
+  }
+
+  /** What does not fit into a byte of the array is cut off. */
+  #word(offset: number, value: number): void {
+    this.#bytes[offset] = value >>> 24
+    this.#bytes[offset + 1] = value >>> 16
+    this.#bytes[offset + 2] = value >>> 8
+    this.#bytes[offset + 3] = value
   }
 
   #take(length: number, field: string): number {

@@ -1,6 +1,7 @@
 import type { FlowKey } from '../flow.ts'
 import type { Channel, Clock, ErrorListener, OriginConnection, RuleTable, YieldedConnection } from '../ports.ts'
 import type { Message, OfferMessage, ToOriginMessage } from '../protocol/messages.ts'
+import { wipeOffer } from '../wipe.ts'
 import { type CoordinatorContext, CoordinatorRun } from './coordinator-run.ts'
 import {
   type CoordinatorEvent,
@@ -8,10 +9,11 @@ import {
   DEFAULT_COORDINATOR_LIMITS,
   type HandoffFailureReason,
 } from './coordinator-state.ts'
+import { mendOrphan } from './mend-orphan.ts'
 import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
-import { mendOrphan } from './remove-orphan.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
+/** What a {@link HandoffCoordinator} works with. */
 export interface HandoffCoordinatorOptions {
   readonly redirector: RuleTable
   readonly clock: Clock
@@ -96,24 +98,25 @@ export class HandoffCoordinator {
   }
 
   /**
-   * Hands the connection to the target: one that is here, with `application` for the target's application, or one that a server has
-   * yielded, which sends its own. Never rejects. `rolled-back` with the reason `busy` or `channel-lost` and `handoff` 0 means
-   * that nothing was touched. After `handed-off` the connection belongs to this object until its grace period is over.
+   * Hands the connection to the target: one that is here, with `application` for the target's application (default: nothing), or one
+   * that a server has yielded, which sends its own. Never rejects. `rolled-back` with the reason `busy` or `channel-lost` and `handoff` 0
+   * means that nothing was touched. After `handed-off` the connection belongs to this object until its grace period is over.
+   * `application` is overwritten when it is not needed any more, unless nothing was touched.
    */
   handOff(
     connection: OriginConnection | YieldedConnection,
     destination: HandoffDestination,
-    application: Uint8Array,
+    application: Uint8Array = new Uint8Array(),
     options: HandOffOptions = {},
   ): Promise<HandoffOutcome> {
+    const remote = !('freeze' in connection)
     // The frozen socket of an earlier handoff has nothing to wait for when the connection moves on.
-    if (!('freeze' in connection)) this.ended(connection.flow)
+    if (remote) this.ended(connection.flow)
     const refusal = this.#refusal(connection.flow, destination, options)
     if (refusal) {
       const [reason, text] = refusal
       return Promise.resolve({ result: 'rolled-back', handoff: 0, failure: { reason, text }, times: { total: 0 } })
     }
-    const remote = !('freeze' in connection)
     const parameters = { handoff: this.#next++, epoch: this.#epoch, limits: this.#limits, remote }
     const run = new CoordinatorRun(this.#context, parameters, connection, destination, application, options)
     this.#runs.set(run.reference.handoff, run)
@@ -216,6 +219,7 @@ export class HandoffCoordinator {
   #offered(channel: Channel, message: OfferMessage): void {
     const run = this.#runs.get(message.handoff)
     if (run?.remote?.channel === channel && message.epoch === this.#epoch) run.offered(message)
+    else wipeOffer(message)
   }
 
   #broadcast(channel: Channel, event: CoordinatorEvent): void {
@@ -263,12 +267,12 @@ export class HandoffCoordinator {
   #answeredLate(run: CoordinatorRun, put: boolean): void {
     const { flow, remote, lost } = run
     const { redirector, wheel, onError } = this.#context
-    const isThere = (): boolean => !this.#flows.has(flow.id)
+    const isUnclaimed = (): boolean => !this.#flows.has(flow.id)
     const mend = (): Promise<unknown> => (remote && !lost ? redirector.put(remote.rule) : redirector.remove(flow))
     const done = (): void => {
       if (run.isAnswered && this.#unanswered.get(flow.id) === run) this.#unanswered.delete(flow.id)
     }
-    if (put) mendOrphan({ flow, isThere, mend, done, wheel, onError })
+    if (put) mendOrphan({ flow, isUnclaimed, mend, done, wheel, onError })
     else done()
   }
 }

@@ -3,23 +3,27 @@ import { CodecError } from '../errors.ts'
 import type { FlowKey } from '../flow.ts'
 import type { Channel, Clock, ErrorListener, OriginConnection, RuleTable, YieldedConnection } from '../ports.ts'
 import type { AbortMessage, CommitMessage, HandoffReference, OfferMessage } from '../protocol/messages.ts'
+import { referenceOf } from '../protocol/reference.ts'
 import type { Rule, SteerTarget } from '../redirector.ts'
-import type { TcpSnapshot } from '../snapshot.ts'
+import { wipeOffer } from '../wipe.ts'
 import { coordinatorStart, coordinatorStep } from './coordinator.ts'
 import type {
   CoordinatorEffect,
   CoordinatorEvent,
   CoordinatorParameters,
-  CoordinatorPhase,
   CoordinatorState,
   CoordinatorStep,
   CoordinatorTimer,
   HandoffFailure,
 } from './coordinator-state.ts'
 import { errorText } from './error-text.ts'
-import type { HandOffOptions, HandoffDestination, HandoffOutcome, StepTimes } from './outcome.ts'
-import { type Owed, RemoteOrigin } from './remote-origin.ts'
+import { OfferContent } from './offer-content.ts'
+import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
+import { type Owed, RemoteOrigin, sendOrOwe } from './remote-origin.ts'
+import { RunPorts } from './run-ports.ts'
 import { RunTimers } from './run-timers.ts'
+import { StateMachine } from './state-machine.ts'
+import { StepClock } from './step-clock.ts'
 import type { TimerWheel } from './timer-wheel.ts'
 
 /** What all handoffs of one coordinator share. */
@@ -38,17 +42,6 @@ export interface CoordinatorContext {
   answeredLate(run: CoordinatorRun, put: boolean): void
 }
 
-const STEP_OF: Partial<Record<CoordinatorPhase, keyof StepTimes>> = {
-  locking: 'lock',
-  taking: 'take',
-  freezing: 'freeze',
-  snapshotting: 'snapshot',
-  silencing: 'silence',
-  offering: 'offer',
-  steering: 'steer',
-  committing: 'commit',
-}
-
 /** Carries out the effects of one handoff at the gateway. */
 export class CoordinatorRun {
   readonly flow: FlowKey
@@ -62,18 +55,11 @@ export class CoordinatorRun {
   readonly #local: OriginConnection | undefined
   readonly #steer: SteerTarget | undefined
   readonly #options: HandOffOptions
-  readonly #controller = new AbortController()
-  readonly #times: StepTimes = { total: 0 }
-  readonly #started: number
-  #application: Uint8Array | undefined
-  /** As it was taken here, or as a server has encoded it. */
-  #snapshot: TcpSnapshot | Uint8Array | undefined
+  readonly #content: OfferContent
+  readonly #ports: RunPorts
   readonly #timers: RunTimers<CoordinatorTimer>
-  #first: CoordinatorStep | undefined
-  #state: CoordinatorState
-  #stepStarted: number
-  #events: CoordinatorEvent[] = []
-  #running = false
+  readonly #times: StepClock
+  readonly #machine: StateMachine<CoordinatorState, CoordinatorEvent, CoordinatorEffect>
   /** Operations of the redirector that it has not answered. */
   #unanswered = 0
   #resolve: (outcome: HandoffOutcome) => void = () => {}
@@ -88,22 +74,27 @@ export class CoordinatorRun {
     options: HandOffOptions,
   ) {
     this.#context = context
-    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.#options = options
-    this.#application = application
+    this.#content = new OfferContent(application)
     this.#steer = destination.steer
     this.flow = connection.flow
     this.channel = destination.channel
-    this.reference = { handoff: parameters.handoff, epoch: parameters.epoch }
+    this.reference = referenceOf(parameters)
     if ('freeze' in connection) this.#local = connection
     else this.remote = new RemoteOrigin(connection, this.reference, context.owe)
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    this.#started = context.clock.now()
-    this.#stepStarted = this.#started
-    this.#first = coordinatorStart(parameters)
-    this.#state = this.#first.state
+    this.#ports = new RunPorts(context.redirector, context.onError, this.flow)
+    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
+    this.#times = new StepClock(context.clock)
+    this.#machine = new StateMachine(coordinatorStart(parameters), {
+      step: (state, event) => this.#step(state, event),
+      perform: (effect) => this.#perform(effect),
+      idle: () => {
+        if (this.#state.phase === 'finished') this.#context.finished(this)
+      },
+    })
   }
 
   /** Whether the commit has happened. */
@@ -120,66 +111,51 @@ export class CoordinatorRun {
     return this.#state.lost
   }
 
-  /** To be called once, when the run is registered: it may finish within this call. */
-  begin(): void {
-    const first = this.#first
-    this.#first = undefined
-    if (!first) return
-    this.#options.signal?.addEventListener('abort', this.#onAbort, { once: true })
-    this.#running = true
-    for (const effect of first.effects) this.#perform(effect)
-    this.#drain()
-  }
-
   /** Whether the redirector has answered everything that it was asked to do. */
   get isAnswered(): boolean {
     return this.#unanswered === 0
   }
 
+  /** To be called once, when the run is registered: it may finish within this call. */
+  begin(): void {
+    this.#options.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#machine.begin()
+  }
+
   dispatch(event: CoordinatorEvent): void {
-    if (this.#state.phase === 'finished') return
-    this.#events.push(event)
-    if (!this.#running) this.#drain()
+    if (this.#state.phase !== 'finished') this.#machine.dispatch(event)
   }
 
   /** The server that has the connection offers it. What is wrong with the offer is told to nobody but the caller. */
   offered(message: OfferMessage): void {
-    if (this.#state.phase !== 'taking') return
+    if (this.#state.phase !== 'taking') {
+      wipeOffer(message)
+      return
+    }
     try {
       const snapshot = decodeSnapshot(message.snapshot)
       if (!snapshot.flow.equals(this.flow))
         throw new CodecError(`the snapshot is that of another flow, ${snapshot.flow}`)
-      this.#snapshot = message.snapshot
-      this.#application = message.application
+      this.#content.relay(message)
       const acknowledge = this.#options.acknowledge ?? hasUnacknowledgedBytes(snapshot)
       this.dispatch({ type: 'offered', acknowledge })
     } catch (error) {
+      wipeOffer(message)
       this.dispatch({ type: 'take-failed', text: errorText(error) })
     }
   }
 
-  /** Events that effects cause are worked off one after the other, each when the effects of the one before it are done. */
-  #drain(): void {
-    this.#running = true
-    for (let event = this.#events.shift(); event; event = this.#events.shift()) {
-      const before = this.#state
-      const step = coordinatorStep(before, event)
-      this.#state = step.state
-      if (before.phase !== step.state.phase) this.#measure(before.phase, event)
-      for (const effect of step.effects) this.#perform(effect)
-    }
-    this.#running = false
-    if (this.#state.phase === 'finished') this.#context.finished(this)
+  get #state(): CoordinatorState {
+    return this.#machine.state
   }
 
-  #measure(phase: CoordinatorPhase, event: CoordinatorEvent): void {
-    const now = this.#context.clock.now()
-    const step = STEP_OF[phase]
-    if (step) this.#times[step] = now - this.#stepStarted
-    this.#stepStarted = now
-    if (event.type !== 'message') return
-    if (event.message.type === 'accept') this.#times.restore = event.message.restoreMicroseconds
-    if (event.message.type === 'committed') this.#times.adopt = event.message.adoptMicroseconds
+  #step(state: CoordinatorState, event: CoordinatorEvent): CoordinatorStep {
+    const step = coordinatorStep(state, event)
+    if (state.phase !== step.state.phase) {
+      this.#times.ended(state.phase)
+      if (event.type === 'message') this.#times.answered(event.message)
+    }
+    return step
   }
 
   #perform(effect: CoordinatorEffect): void {
@@ -189,26 +165,22 @@ export class CoordinatorRun {
         this.#put({ action: 'hold', flow, handoff }, 'locked', 'lock-failed')
         return
       case 'silence':
-        this.#put({ action: 'hold', flow, silent: true, handoff }, 'silenced', 'silence-failed', () =>
-          this.#local?.verify(),
-        )
+        this.#put({ action: 'hold', flow, silent: true, handoff }, 'silenced', 'silence-failed')
         return
       case 'steer':
-        // The gateway as target removes the hold itself, when it is told to commit.
-        if (this.#steer === undefined) this.dispatch({ type: 'steered' })
-        else this.#put({ action: 'steer', flow, target: this.#steer, handoff }, 'steered', 'steer-failed')
+        this.#verifyAndSteer()
         return
       case 'cancel':
-        this.#controller.abort()
+        this.#ports.cancel()
         return
       case 'unlock':
-        this.#undo(() => this.#context.redirector.remove(flow))
+        this.#unlock()
         return
       case 'return':
-        this.#undo(() => this.#context.redirector.put((this.remote as RemoteOrigin).rule))
+        this.#unlock((this.remote as RemoteOrigin).rule)
         return
       case 'take':
-        this.#take()
+        this.#call(() => this.remote?.take(), undefined, 'take-failed')
         return
       case 'freeze':
         this.#call(() => this.#local?.freeze(), { type: 'frozen' }, 'freeze-failed')
@@ -220,16 +192,16 @@ export class CoordinatorRun {
         this.#takeSnapshot()
         return
       case 'offer':
-        this.#offer()
+        this.#call(() => this.#content.send(this.channel, handoff), undefined, 'send-failed')
         return
       case 'send':
         this.#send(effect.message)
         return
       case 'release':
-        this.#last('release', () => this.#origin.release())
+        this.#ports.attempt('release', () => this.#origin.release())
         return
       case 'reset':
-        this.#last('reset', () => this.#origin.reset())
+        this.#ports.attempt('reset', () => this.#origin.reset())
         return
       case 'start-timer':
         this.#timers.start(effect.timer, effect.milliseconds)
@@ -243,141 +215,91 @@ export class CoordinatorRun {
     }
   }
 
-  #put(
-    rule: Rule,
-    done: 'locked' | 'silenced' | 'steered',
-    failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
-    check?: () => void,
-  ): void {
-    this.#operate(
-      () => this.#context.redirector.put(rule, { signal: this.#controller.signal }),
-      () => {
-        try {
-          // A rule that comes after it was given up is there, whatever the socket does by then.
-          if (this.#state.phase === 'silencing') check?.()
-          return { type: done }
-        } catch (error) {
-          return { type: failed, text: errorText(error) }
-        }
-      },
-      (error) => ({ type: failed, text: errorText(error) }),
-    )
-  }
-
-  #operate(
-    operation: () => Promise<unknown>,
-    done: () => CoordinatorEvent,
-    failed: (error: unknown) => CoordinatorEvent,
-  ): void {
-    const answered = (event: CoordinatorEvent): void => {
-      this.#unanswered -= 1
-      if (this.#state.phase === 'finished') this.#context.answeredLate(this, isPut(event))
-      else this.dispatch(event)
-    }
-    this.#unanswered += 1
-    try {
-      operation().then(
-        () => answered(done()),
-        (error) => answered(failed(error)),
-      )
-    } catch (error) {
-      answered(failed(error))
-    }
-  }
-
   /** Where the connection is frozen. */
   get #origin(): Pick<OriginConnection, 'thaw' | 'release' | 'reset'> {
     return this.#local ?? (this.remote as RemoteOrigin)
   }
 
-  #undo(operation: () => Promise<unknown>): void {
-    this.#operate(
-      operation,
-      () => ({ type: 'unlocked' }),
-      (error) => {
-        this.#report(error, 'unlock')
-        return { type: 'unlock-failed', text: errorText(error) }
-      },
+  #put(
+    rule: Rule,
+    done: 'locked' | 'silenced' | 'steered',
+    failed: 'lock-failed' | 'silence-failed' | 'steer-failed',
+  ): void {
+    const onDone = (): void => this.#answered({ type: done })
+    const onFailure = (text: string): void => this.#answered({ type: failed, text })
+    const onPut = (): void => {
+      // A rule that comes after it was given up is there, whatever the socket does by then.
+      if (done !== 'silenced' || this.#state.phase !== 'silencing') onDone()
+      else this.#ports.call(() => this.#local?.verify(), onDone, onFailure)
+    }
+    this.#unanswered += 1
+    this.#ports.put(rule, onPut, onFailure)
+  }
+
+  /** The last moment at which a packet that came late at the origin does not matter. */
+  #verifyAndSteer(): void {
+    const { flow, reference: handoff } = this
+    const steer = (): void => {
+      // The gateway as target removes the hold itself, when it is told to commit.
+      if (this.#steer === undefined) this.dispatch({ type: 'steered' })
+      else this.#put({ action: 'steer', flow, target: this.#steer, handoff }, 'steered', 'steer-failed')
+    }
+    const changed = (text: string): void => this.dispatch({ type: 'steer-failed', text })
+    this.#ports.call(() => this.#local?.verify(), steer, changed)
+  }
+
+  /** @param rule what the flow's rule is replaced by; else it is removed. */
+  #unlock(rule?: Rule): void {
+    const onDone = (): void => this.#answered({ type: 'unlocked' })
+    const onFailure = (text: string): void => this.#answered({ type: 'unlock-failed', text })
+    this.#unanswered += 1
+    this.#ports.unlock(this.flow, onDone, onFailure, rule)
+  }
+
+  /** The redirector has answered. */
+  #answered(event: CoordinatorEvent): void {
+    this.#unanswered -= 1
+    if (this.#state.phase === 'finished') this.#context.answeredLate(this, isPut(event))
+    else this.dispatch(event)
+  }
+
+  #call(
+    call: () => void,
+    done: CoordinatorEvent | undefined,
+    failed: 'take-failed' | 'freeze-failed' | 'thaw-failed' | 'send-failed',
+  ): void {
+    this.#ports.call(
+      call,
+      () => done && this.dispatch(done),
+      (text) => this.dispatch({ type: failed, text }),
     )
   }
 
-  #take(): void {
-    try {
-      this.remote?.take()
-    } catch (error) {
-      this.dispatch({ type: 'take-failed', text: errorText(error) })
-    }
-  }
-
-  #call(call: () => void, done: CoordinatorEvent, failed: 'freeze-failed' | 'thaw-failed'): void {
-    try {
-      call()
-    } catch (error) {
-      this.dispatch({ type: failed, text: errorText(error) })
-      return
-    }
-    this.dispatch(done)
-  }
-
   #takeSnapshot(): void {
-    let snapshot: TcpSnapshot
-    try {
-      snapshot = (this.#local as OriginConnection).snapshot()
-    } catch (error) {
-      this.dispatch({ type: 'snapshot-failed', text: errorText(error) })
-      return
+    let acknowledge = false
+    const take = (): void => {
+      const snapshot = (this.#local as OriginConnection).snapshot()
+      this.#content.snapshot = snapshot
+      acknowledge = this.#options.acknowledge ?? hasUnacknowledgedBytes(snapshot)
     }
-    this.#snapshot = snapshot
-    const acknowledge = this.#options.acknowledge ?? hasUnacknowledgedBytes(snapshot)
-    this.dispatch({ type: 'snapshot-taken', acknowledge })
-  }
-
-  #offer(): void {
-    const { handoff, epoch } = this.#state
-    const snapshot = this.#snapshot as TcpSnapshot | Uint8Array
-    const application = this.#application as Uint8Array
-    this.#snapshot = undefined
-    this.#application = undefined
-    try {
-      this.channel.send({ type: 'offer', handoff, epoch, snapshot, application })
-    } catch (error) {
-      this.dispatch({ type: 'send-failed', text: errorText(error) })
-    }
+    this.#ports.call(
+      take,
+      () => this.dispatch({ type: 'snapshot-taken', acknowledge }),
+      (text) => this.dispatch({ type: 'snapshot-failed', text }),
+    )
   }
 
   #send(message: CommitMessage | AbortMessage): void {
-    // Without a channel a commit waits for its return; an abort is owed.
-    if (!this.channel.connected) {
-      if (message.type === 'abort') this.#context.owe(this.channel, message)
-      return
-    }
-    try {
-      this.channel.send(message)
-    } catch (error) {
-      if (message.type === 'abort') this.#context.owe(this.channel, message)
-      else this.dispatch({ type: 'send-failed', text: errorText(error) })
-    }
-  }
-
-  #last(step: string, call: () => void): void {
-    try {
-      call()
-    } catch (error) {
-      this.#report(error, step)
-    }
-  }
-
-  #report(error: unknown, step: string): void {
-    this.#context.onError(error, { flow: this.flow, step })
+    if (message.type === 'abort') sendOrOwe(this.channel, message, this.#context.owe)
+    // Without a channel a commit waits for its return.
+    else if (this.channel.connected) this.#call(() => this.channel.send(message), undefined, 'send-failed')
   }
 
   #complete(result: HandoffOutcome['result'], failure: HandoffFailure | undefined): void {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#snapshot = undefined
-    this.#application = undefined
-    this.#times.total = this.#context.clock.now() - this.#started
+    this.#content.wipe()
     const { handoff } = this.reference
-    this.#resolve(failure ? { result, handoff, failure, times: this.#times } : { result, handoff, times: this.#times })
+    this.#resolve({ result, handoff, ...(failure && { failure }), times: this.#times.finish() })
     this.#context.completed(this)
   }
 }

@@ -1,4 +1,11 @@
-import type { AbortMessage, CommitMessage, FromTargetMessage, RefuseReason } from '../protocol/messages.ts'
+import type {
+  AbortMessage,
+  CommitMessage,
+  FromTargetMessage,
+  HandoffReference,
+  RefuseReason,
+} from '../protocol/messages.ts'
+import type { Step } from './state-machine.ts'
 
 /** Why a handoff did not succeed. */
 export type HandoffFailureReason =
@@ -51,6 +58,7 @@ export interface CoordinatorLimits {
   readonly retry: number
 }
 
+/** What applies where nothing else is said. */
 export const DEFAULT_COORDINATOR_LIMITS: CoordinatorLimits = {
   lock: 1000,
   take: 2000,
@@ -63,6 +71,7 @@ export const DEFAULT_COORDINATOR_LIMITS: CoordinatorLimits = {
   retry: 100,
 }
 
+/** The time limits by their names. */
 export type CoordinatorTimer = keyof CoordinatorLimits
 
 /** How often the removal of a rule is tried before the handoff is given up. */
@@ -92,10 +101,8 @@ export type CoordinatorPhase =
   | 'finished'
 
 /** One handoff as the gateway, which coordinates it, sees it. Immutable. */
-export interface CoordinatorState {
+export interface CoordinatorState extends HandoffReference {
   readonly phase: CoordinatorPhase
-  readonly handoff: number
-  readonly epoch: number
   readonly limits: CoordinatorLimits
   /** The connection is at a server, which freezes and thaws it; else it is here. */
   readonly remote: boolean
@@ -112,6 +119,7 @@ export interface CoordinatorState {
   readonly commits: number
 }
 
+/** What happens to a handoff at its coordinator: answers to its effects, messages, and what comes from outside. */
 export type CoordinatorEvent =
   | { readonly type: 'locked' | 'frozen' | 'silenced' | 'steered' | 'thawed' | 'unlocked' }
   | {
@@ -174,14 +182,11 @@ export type CoordinatorEffect =
       readonly failure?: HandoffFailure
     }
 
-export interface CoordinatorStep {
-  readonly state: CoordinatorState
-  readonly effects: readonly CoordinatorEffect[]
-}
+/** The state from here on, and what is to be done, in this order. */
+export type CoordinatorStep = Step<CoordinatorState, CoordinatorEffect>
 
-export interface CoordinatorParameters {
-  readonly handoff: number
-  readonly epoch: number
+/** What a handoff begins with. */
+export interface CoordinatorParameters extends HandoffReference {
   readonly limits: CoordinatorLimits
   /** See {@link CoordinatorState.remote}. */
   readonly remote: boolean

@@ -1,11 +1,13 @@
 import type { FlowKey } from '../flow.ts'
 import type { Channel, Clock, ErrorListener, RuleTable } from '../ports.ts'
 import type { HandoffReference, Message, ReportedConnection, TakeMessage } from '../protocol/messages.ts'
+import { handoffKey, referenceOf } from '../protocol/reference.ts'
+import { mendOrphan } from './mend-orphan.ts'
 import { type Gift, type OriginContext, type OriginOutcome, OriginRun } from './origin-run.ts'
 import { DEFAULT_ORIGIN_LIMITS, type OriginLimits } from './origin-state.ts'
-import { mendOrphan } from './remove-orphan.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
+/** What a {@link HandoffOrigin} works with. */
 export interface HandoffOriginOptions {
   readonly redirector: RuleTable
   readonly clock: Clock
@@ -40,8 +42,8 @@ export class HandoffOrigin {
       onError,
       finished: (run) => this.#finished(run),
       orphaned: ({ flow }) => {
-        const isThere = (): boolean => !this.#flows.has(flow.id)
-        mendOrphan({ flow, isThere, mend: () => redirector.remove(flow), wheel, onError })
+        const isUnclaimed = (): boolean => !this.#flows.has(flow.id)
+        mendOrphan({ flow, isUnclaimed, mend: () => redirector.remove(flow), wheel, onError })
       },
     }
   }
@@ -51,24 +53,20 @@ export class HandoffOrigin {
     return this.#runs.size
   }
 
-  /** Whether anything is left here of a handoff of the flow. */
-  has(flow: FlowKey): boolean {
-    return this.#flows.has(flow.id)
-  }
-
   /**
    * Gives the connection, as the gateway's `take` asks. Never rejects. After `given` and `lost` the socket is, or is about to be, closed;
    * after `kept` the connection goes on here.
    */
   give(gift: Gift, take: TakeMessage): Promise<OriginOutcome> {
     const refusal = this.#refusal(gift.connection.flow, take)
-    const { handoff, epoch } = take
+    const reference = referenceOf(take)
     if (refusal) {
-      this.#refuse(gift.channel, { handoff, epoch }, refusal)
+      gift.application.fill(0)
+      this.#refuse(gift.channel, reference, refusal)
       return Promise.resolve({ result: 'kept', failure: refusal })
     }
-    const run = new OriginRun(this.#context, { handoff, epoch, limits: this.#limits }, gift, take.connection)
-    this.#runs.set(keyOf(gift.channel, take), run)
+    const run = new OriginRun(this.#context, { ...reference, limits: this.#limits }, gift, take.connection)
+    this.#runs.set(handoffKey(gift.channel.host, take), run)
     this.#flows.set(run.flow.id, run)
     run.begin()
     return run.outcome.then((outcome) => {
@@ -80,7 +78,7 @@ export class HandoffOrigin {
   /** A message came by the channel. True when it was a decision on a handoff that is in progress here. */
   receive(channel: Channel, message: Message): boolean {
     if (message.type !== 'abort' && message.type !== 'release' && message.type !== 'reset') return false
-    const run = this.#runs.get(keyOf(channel, message))
+    const run = this.#runs.get(handoffKey(channel.host, message))
     run?.dispatch({ type: 'message', message })
     return run !== undefined
   }
@@ -143,13 +141,9 @@ export class HandoffOrigin {
   }
 
   #finished(run: OriginRun): void {
-    this.#runs.delete(keyOf(run.channel, run.reference))
+    this.#runs.delete(handoffKey(run.channel.host, run.reference))
     if (this.#flows.get(run.flow.id) === run) this.#flows.delete(run.flow.id)
     if (this.#runs.size > 0) return
     for (const resolve of this.#closed.splice(0)) resolve()
   }
-}
-
-function keyOf({ host }: Channel, { handoff, epoch }: { handoff: number; epoch: number }): string {
-  return `${host}/${epoch}/${handoff}`
 }

@@ -1,9 +1,9 @@
 import type { FlowKey } from '../flow.ts'
 import type { Channel, ErrorListener, OriginConnection, RuleTable } from '../ports.ts'
 import type { HandoffReference, RefuseMessage } from '../protocol/messages.ts'
+import { referenceOf } from '../protocol/reference.ts'
 import type { Rule, SteerTarget } from '../redirector.ts'
-import type { TcpSnapshot } from '../snapshot.ts'
-import { errorText } from './error-text.ts'
+import { OfferContent } from './offer-content.ts'
 import { originStart, originStep } from './origin.ts'
 import type {
   OriginEffect,
@@ -14,7 +14,9 @@ import type {
   OriginState,
   OriginTimer,
 } from './origin-state.ts'
+import { RunPorts } from './run-ports.ts'
 import { RunTimers } from './run-timers.ts'
+import { StateMachine } from './state-machine.ts'
 import type { TimerWheel } from './timer-wheel.ts'
 
 /** What became of a connection that was to be given. */
@@ -42,7 +44,7 @@ export interface Gift {
   readonly channel: Channel
   /** How this host's redirector reaches the gateway, for packets that arrive late. */
   readonly gateway: SteerTarget
-  /** What this host's application tells the target's. */
+  /** What this host's application tells the target's. Overwritten when it is not needed any more. */
   readonly application: Uint8Array
 }
 
@@ -57,65 +59,51 @@ export class OriginRun {
   readonly #context: OriginContext
   readonly #connection: OriginConnection
   readonly #gateway: SteerTarget
+  readonly #content: OfferContent
+  readonly #ports: RunPorts
   readonly #timers: RunTimers<OriginTimer>
-  readonly #controller = new AbortController()
-  #application: Uint8Array | undefined
-  #snapshot: TcpSnapshot | undefined
-  #state: OriginState
-  #events: OriginEvent[] = []
-  #effects: readonly OriginEffect[]
-  #running = false
+  readonly #machine: StateMachine<OriginState, OriginEvent, OriginEffect>
   #resolve: (outcome: OriginOutcome) => void = () => {}
 
   constructor(context: OriginContext, parameters: OriginParameters, gift: Gift, arrival: HandoffReference) {
     this.#context = context
-    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.#connection = gift.connection
     this.#gateway = gift.gateway
-    this.#application = gift.application
+    this.#content = new OfferContent(gift.application)
     this.flow = gift.connection.flow
     this.channel = gift.channel
-    this.reference = { handoff: parameters.handoff, epoch: parameters.epoch }
+    this.reference = referenceOf(parameters)
     this.arrival = arrival
     this.outcome = new Promise((resolve) => {
       this.#resolve = resolve
     })
-    const { state, effects } = originStart(parameters)
-    this.#state = state
-    this.#effects = effects
+    this.#ports = new RunPorts(context.redirector, context.onError, this.flow)
+    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
+    this.#machine = new StateMachine(originStart(parameters), {
+      step: originStep,
+      perform: (effect) => this.#perform(effect),
+      idle: () => {
+        if (this.phase === 'finished') this.#context.finished(this)
+      },
+    })
   }
 
   get phase(): OriginPhase {
-    return this.#state.phase
+    return this.#machine.state.phase
   }
 
   /** To be called once, when the run is registered: it may finish within this call. */
   begin(): void {
-    this.#running = true
-    for (const effect of this.#effects) this.#perform(effect)
-    this.#effects = []
-    this.#drain()
+    this.#machine.begin()
   }
 
   dispatch(event: OriginEvent): void {
-    if (this.#state.phase === 'finished') {
-      const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'forwarded'
-      if (put) this.#context.orphaned(this)
+    if (this.phase !== 'finished') {
+      this.#machine.dispatch(event)
       return
     }
-    this.#events.push(event)
-    if (!this.#running) this.#drain()
-  }
-
-  #drain(): void {
-    this.#running = true
-    for (let event = this.#events.shift(); event; event = this.#events.shift()) {
-      const { state, effects } = originStep(this.#state, event)
-      this.#state = state
-      for (const effect of effects) this.#perform(effect)
-    }
-    this.#running = false
-    if (this.#state.phase === 'finished') this.#context.finished(this)
+    const put = event.type === 'locked' || event.type === 'silenced' || event.type === 'forwarded'
+    if (put) this.#context.orphaned(this)
   }
 
   #perform(effect: OriginEffect): void {
@@ -125,9 +113,7 @@ export class OriginRun {
         this.#put({ action: 'hold', flow, handoff }, 'locked', 'lock-failed')
         return
       case 'silence':
-        this.#put({ action: 'hold', flow, silent: true, handoff }, 'silenced', 'silence-failed', () =>
-          this.#connection.verify(),
-        )
+        this.#put({ action: 'hold', flow, silent: true, handoff }, 'silenced', 'silence-failed')
         return
       case 'forward':
         this.#put(
@@ -137,7 +123,7 @@ export class OriginRun {
         )
         return
       case 'cancel':
-        this.#controller.abort()
+        this.#ports.cancel()
         return
       case 'unlock':
         this.#unlock()
@@ -152,16 +138,16 @@ export class OriginRun {
         this.#call(() => this.#connection.thaw(), 'thawed', 'thaw-failed')
         return
       case 'offer':
-        this.#offer()
+        this.#call(() => this.#content.send(this.channel, handoff), undefined, 'send-failed')
         return
       case 'send':
         this.#send(effect.message)
         return
       case 'release':
-        this.#last('release', () => this.#connection.release())
+        this.#ports.attempt('release', () => this.#connection.release())
         return
       case 'reset':
-        this.#last('reset', () => this.#connection.reset())
+        this.#ports.attempt('reset', () => this.#connection.reset())
         return
       case 'start-timer':
         this.#timers.start(effect.timer, effect.milliseconds)
@@ -170,8 +156,7 @@ export class OriginRun {
         this.#timers.cancel(effect.timer)
         return
       case 'complete':
-        this.#snapshot = undefined
-        this.#application = undefined
+        this.#content.wipe()
         this.#resolve({ result: effect.result, ...(effect.failure !== undefined && { failure: effect.failure }) })
         return
     }
@@ -181,77 +166,41 @@ export class OriginRun {
     rule: Rule,
     done: 'locked' | 'silenced' | 'forwarded',
     failed: 'lock-failed' | 'silence-failed' | 'forward-failed',
-    check?: () => void,
   ): void {
-    const onFailure = (error: unknown): void => this.dispatch({ type: failed, text: errorText(error) })
-    const onDone = (): void => {
+    const onPut = (): void => {
       // A rule that comes after it was given up is there, whatever the socket does by then.
-      if (check && this.#state.phase === 'silencing') this.#call(check, done, failed)
-      else this.dispatch({ type: done })
+      if (done !== 'silenced' || this.phase !== 'silencing') this.dispatch({ type: done })
+      else this.#call(() => this.#connection.verify(), done, failed)
     }
-    try {
-      this.#context.redirector.put(rule, { signal: this.#controller.signal }).then(onDone, onFailure)
-    } catch (error) {
-      onFailure(error)
-    }
+    this.#ports.put(rule, onPut, (text) => this.dispatch({ type: failed, text }))
   }
 
   #unlock(): void {
-    const onFailure = (error: unknown): void => {
-      this.#report(error, 'unlock')
-      this.dispatch({ type: 'unlock-failed', text: errorText(error) })
-    }
-    try {
-      this.#context.redirector.remove(this.flow).then(() => this.dispatch({ type: 'unlocked' }), onFailure)
-    } catch (error) {
-      onFailure(error)
-    }
+    this.#ports.unlock(
+      this.flow,
+      () => this.dispatch({ type: 'unlocked' }),
+      (text) => this.dispatch({ type: 'unlock-failed', text }),
+    )
   }
 
   #call(
     call: () => void,
-    done: 'locked' | 'frozen' | 'snapshot-taken' | 'silenced' | 'forwarded' | 'thawed',
-    failed: 'lock-failed' | 'freeze-failed' | 'snapshot-failed' | 'silence-failed' | 'forward-failed' | 'thaw-failed',
+    done: 'frozen' | 'snapshot-taken' | 'silenced' | 'thawed' | undefined,
+    failed: Exclude<Extract<OriginEvent, { text: string }>['type'], 'aborted'>,
   ): void {
-    try {
-      call()
-    } catch (error) {
-      this.dispatch({ type: failed, text: errorText(error) })
-      return
-    }
-    this.dispatch({ type: done })
+    this.#ports.call(
+      call,
+      () => done && this.dispatch({ type: done }),
+      (text) => this.dispatch({ type: failed, text }),
+    )
   }
 
   #takeSnapshot(): void {
-    this.#snapshot = this.#connection.snapshot()
-  }
-
-  #offer(): void {
-    const snapshot = this.#snapshot as TcpSnapshot
-    const application = this.#application as Uint8Array
-    this.#snapshot = undefined
-    this.#application = undefined
-    try {
-      this.channel.send({ type: 'offer', ...this.reference, snapshot, application })
-    } catch (error) {
-      this.dispatch({ type: 'send-failed', text: errorText(error) })
-    }
+    this.#content.snapshot = this.#connection.snapshot()
   }
 
   /** A refusal that is lost is no harm: the gateway's time limit says the same. */
   #send(message: RefuseMessage): void {
-    if (this.channel.connected) this.#last('refuse', () => this.channel.send(message))
-  }
-
-  #last(step: string, call: () => void): void {
-    try {
-      call()
-    } catch (error) {
-      this.#report(error, step)
-    }
-  }
-
-  #report(error: unknown, step: string): void {
-    this.#context.onError(error, { flow: this.flow, step })
+    if (this.channel.connected) this.#ports.attempt('refuse', () => this.channel.send(message))
   }
 }

@@ -1,4 +1,5 @@
 import type { HandoffReference, RefuseMessage, ToOriginMessage } from '../protocol/messages.ts'
+import type { Step } from './state-machine.ts'
 
 /** The longest that each step may take at a server that gives a connection, in milliseconds. */
 export interface OriginLimits {
@@ -19,6 +20,7 @@ export interface OriginLimits {
   readonly retry: number
 }
 
+/** What applies where nothing else is said. */
 export const DEFAULT_ORIGIN_LIMITS: OriginLimits = {
   lock: 1000,
   decision: 60_000,
@@ -28,6 +30,7 @@ export const DEFAULT_ORIGIN_LIMITS: OriginLimits = {
   retry: 100,
 }
 
+/** The time limits by their names. */
 export type OriginTimer = keyof OriginLimits
 
 /**
@@ -65,6 +68,7 @@ export interface OriginState extends HandoffReference {
   readonly attempts: number
 }
 
+/** What happens to a handoff at its origin: answers to its effects, decisions of the gateway, and what comes from outside. */
 export type OriginEvent =
   | {
       readonly type:
@@ -96,6 +100,7 @@ export type OriginEvent =
   | { readonly type: 'message'; readonly message: ToOriginMessage }
   | { readonly type: 'timeout'; readonly timer: OriginTimer }
 
+/** What is to be done at the origin. `complete` tells the caller; more effects may follow it later. `cancel` aborts a lock or silence that is being carried out. */
 export type OriginEffect =
   | {
       readonly type:
@@ -116,11 +121,10 @@ export type OriginEffect =
   | { readonly type: 'cancel-timer'; readonly timer: OriginTimer }
   | { readonly type: 'complete'; readonly result: OriginResult; readonly failure?: string }
 
-export interface OriginStep {
-  readonly state: OriginState
-  readonly effects: readonly OriginEffect[]
-}
+/** The state from here on, and what is to be done, in this order. */
+export type OriginStep = Step<OriginState, OriginEffect>
 
+/** What a handoff begins with. */
 export interface OriginParameters extends HandoffReference {
   readonly limits: OriginLimits
 }

@@ -1,3 +1,4 @@
+import { sameHandoff } from '../protocol/reference.ts'
 import { UNLOCK_ATTEMPTS } from './coordinator-state.ts'
 import type {
   OriginEffect,
@@ -34,9 +35,7 @@ export function originStart({ handoff, epoch, limits }: OriginParameters): Origi
  * time, ends the wait. An event that means nothing in this phase gives the same state object and no effects.
  */
 export function originStep(state: OriginState, event: OriginEvent): OriginStep {
-  if (event.type === 'message' && (event.message.handoff !== state.handoff || event.message.epoch !== state.epoch)) {
-    return ignore(state)
-  }
+  if (event.type === 'message' && !sameHandoff(event.message, state)) return ignore(state)
   switch (state.phase) {
     case 'locking':
       return locking(state, event)

@@ -49,6 +49,7 @@ export interface HandoffDestination {
   readonly maximumHandoffs?: number
 }
 
+/** How one connection is handed off. */
 export interface HandOffOptions {
   /** Undoes the handoff if that is still possible. */
   readonly signal?: AbortSignal

@@ -6,6 +6,7 @@ import type {
   ReportedConnection,
   ResetMessage,
 } from '../protocol/messages.ts'
+import { referenceOf, sameHandoff } from '../protocol/reference.ts'
 import type { HoldRule, Rule, SteerRule, SteerTarget } from '../redirector.ts'
 
 /** A connection of the flow, and the server that has reported it. */
@@ -14,6 +15,7 @@ export interface ServerReport {
   readonly connection: ReportedConnection
 }
 
+/** What is known besides the rule and the reports. */
 export interface ReconcileOptions {
   /** Every server has reported, or was given up: what a server was not heard of does not exist. */
   readonly complete: boolean
@@ -65,7 +67,7 @@ export function reconcile(
 
 /** Whether one report says that the connection of the other is being offered. */
 function isOffer(one: ServerReport, other: ServerReport): boolean {
-  return one.server === other.server && isSame(other.connection, one.connection.connection)
+  return one.server === other.server && sameHandoff(other.connection, one.connection.connection)
 }
 
 /** Committed: the connection is at the rule's server or nowhere. */
@@ -150,7 +152,7 @@ function steered(
   messages: readonly MendingMessage[],
 ): Verdict {
   const handoff = referenceOf(reference)
-  const rule = isSame(handoff, right) ? 'keep' : { steer: server, handoff }
+  const rule = sameHandoff(handoff, right) ? 'keep' : { steer: server, handoff }
   return { rule, messages, state: 'steered', server, handoff }
 }
 
@@ -165,7 +167,7 @@ function farewells(
 
 /** Whether two reports say the same. */
 function isOf({ server, connection }: ServerReport, chosen: ServerReport | undefined): boolean {
-  return server === chosen?.server && isSame(connection, chosen.connection)
+  return server === chosen?.server && sameHandoff(connection, chosen.connection)
 }
 
 /** Who has offered the connection closes its frozen socket, silently or not; everybody else forgets the handoff. */
@@ -179,13 +181,5 @@ function find(reports: readonly ServerReport[], state: ReportedConnection['state
 }
 
 function refersTo({ connection }: ServerReport, handoff: HandoffReference | undefined): boolean {
-  return isSame(connection, handoff)
-}
-
-function isSame(one: HandoffReference, other: HandoffReference | undefined): boolean {
-  return one.handoff === other?.handoff && one.epoch === other.epoch
-}
-
-function referenceOf({ handoff, epoch }: HandoffReference): HandoffReference {
-  return { handoff, epoch }
+  return sameHandoff(connection, handoff)
 }

@@ -46,12 +46,17 @@ export class RemoteOrigin implements Pick<OriginConnection, 'thaw' | 'release' |
   }
 
   #decide(message: ToOriginMessage): void {
-    try {
-      if (this.channel.connected) this.channel.send(message)
-      else this.#owe(this.channel, message)
-    } catch {
-      // Not lost: it goes out when the channel has room, or has returned.
-      this.#owe(this.channel, message)
-    }
+    sendOrOwe(this.channel, message, this.#owe)
+  }
+}
+
+/** Sends a decision now, or lets it be owed. */
+export function sendOrOwe(channel: Channel, message: ToOriginMessage, owe: Owed): void {
+  try {
+    if (channel.connected) channel.send(message)
+    else owe(channel, message)
+  } catch {
+    // Not lost: it goes out when the channel has room, or has returned.
+    owe(channel, message)
   }
 }

@@ -1,8 +1,10 @@
 import type { FlowKey } from '../flow.ts'
 import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
 import type { Message, OfferMessage, ReportedConnection, ToTargetMessage } from '../protocol/messages.ts'
+import { handoffKey } from '../protocol/reference.ts'
+import { wipeOffer } from '../wipe.ts'
 import { FinishedHandoffs } from './finished-handoffs.ts'
-import { mendOrphan } from './remove-orphan.ts'
+import { mendOrphan } from './mend-orphan.ts'
 import { refuseUnknown, targetStep } from './target.ts'
 import { sendAnswer, type TargetContext, TargetRun } from './target-run.ts'
 import {
@@ -11,9 +13,11 @@ import {
   type TargetEffect,
   type TargetLimits,
   type TargetPhase,
+  type TargetState,
 } from './target-state.ts'
 import { TimerWheel } from './timer-wheel.ts'
 
+/** What a {@link HandoffTarget} works with. */
 export interface HandoffTargetOptions<C extends RestoredConnection> {
   readonly redirector: RuleTable
   readonly restorer: Restorer<C>
@@ -33,7 +37,7 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
   readonly limits?: Partial<TargetLimits>
 }
 
-/** Handoffs that are over and still answered for: more than an origin's time limit for a commit, at thousands a second. */
+/** Handoffs that are over and still answered for: more than come in a coordinator's time limit for a commit, at thousands a second. */
 const FINISHED_COUNT = 65_536
 const FINISHED_MILLISECONDS = 30_000
 
@@ -44,7 +48,7 @@ const REPORTED: Partial<Record<TargetPhase, ReportedConnection['state']>> = {
   adopting: 'owned',
 }
 
-/** A server's side of handoffs, many at once, from any number of origins. The caller feeds it every message of the channels. */
+/** A server's side of handoffs, many at once, from any number of coordinators. The caller feeds it every message of the channels. */
 export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   readonly #context: TargetContext<C>
   readonly #authorise: HandoffTargetOptions<C>['authorise']
@@ -98,14 +102,22 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   /** A message came by the channel. True when it was one for a target, whether it meant something or not. */
   receive(channel: Channel, message: Message): boolean {
     if (message.type !== 'offer' && message.type !== 'commit' && message.type !== 'abort') return false
-    const key = `${channel.host}/${message.epoch}/${message.handoff}`
+    const key = handoffKey(channel.host, message)
     const run = this.#runs.get(key)
+    const finished = run ? undefined : this.#finished.get(key)
     if (run) {
       run.channel = channel
       run.dispatch({ type: 'message', message })
-    } else {
-      this.#receiveOther(channel, key, message)
+    } else if (finished) {
+      this.#receiveLate(channel, key, finished, message)
+    } else if (message.type === 'offer') {
+      this.#begin(channel, key, message)
+      return true
+    } else if (message.type === 'commit') {
+      this.#answer(channel, refuseUnknown(message), message)
     }
+    // It has come before.
+    if (message.type === 'offer') wipeOffer(message)
     return true
   }
 
@@ -117,17 +129,11 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
     return new Promise((resolve) => this.#closed.push(resolve))
   }
 
-  #receiveOther(channel: Channel, key: string, message: ToTargetMessage): void {
-    const finished = this.#finished.get(key)
-    if (finished) {
-      const { state, effects } = targetStep(finished, { type: 'message', message })
-      if (state !== finished) this.#finished.add(key, state)
-      for (const effect of effects) this.#answer(channel, effect, message)
-    } else if (message.type === 'offer') {
-      this.#begin(channel, key, message)
-    } else if (message.type === 'commit') {
-      this.#answer(channel, refuseUnknown(message), message)
-    }
+  /** A message of a handoff that is over. */
+  #receiveLate(channel: Channel, key: string, finished: TargetState, message: ToTargetMessage): void {
+    const { state, effects } = targetStep(finished, { type: 'message', message })
+    if (state !== finished) this.#finished.add(key, state)
+    for (const effect of effects) this.#answer(channel, effect, message)
   }
 
   #begin(channel: Channel, key: string, offer: OfferMessage): void {
@@ -156,7 +162,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
     }
     const other = this.#flows.get(flow.id)
     if (other) {
-      // An origin that offers a flow again has given the earlier handoff up; its abort was lost with a channel.
+      // A coordinator that offers a flow again has given the earlier handoff up; its abort was lost with a channel.
       if (other.channel.host === host) other.dispatch({ type: 'withdrawn' })
       return { reason: 'busy', text: 'a handoff of this flow is in progress' }
     }
@@ -173,8 +179,8 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
 
   #orphaned(flow: FlowKey): void {
     const { redirector, wheel, onError } = this.#context
-    const isThere = (): boolean => !this.#flows.has(flow.id)
-    mendOrphan({ flow, isThere, mend: () => redirector.remove(flow), wheel, onError })
+    const isUnclaimed = (): boolean => !this.#flows.has(flow.id)
+    mendOrphan({ flow, isUnclaimed, mend: () => redirector.remove(flow), wheel, onError })
   }
 
   #answer(channel: Channel, effect: TargetEffect, { handoff, epoch }: ToTargetMessage): void {

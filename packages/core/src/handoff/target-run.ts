@@ -1,20 +1,15 @@
 import { decodeSnapshot, hasUnacknowledgedBytes } from '../codec/snapshot.ts'
 import type { FlowKey } from '../flow.ts'
 import type { Application, Channel, Clock, ErrorListener, RestoredConnection, Restorer, RuleTable } from '../ports.ts'
-import type { HandoffReference, OfferMessage } from '../protocol/messages.ts'
+import type { FromTargetMessage, HandoffReference, OfferMessage } from '../protocol/messages.ts'
+import { referenceOf } from '../protocol/reference.ts'
 import type { TcpSnapshot } from '../snapshot.ts'
 import { errorText, wholeMicroseconds } from './error-text.ts'
+import { RunPorts } from './run-ports.ts'
 import { RunTimers } from './run-timers.ts'
+import { StateMachine } from './state-machine.ts'
 import { isLast, targetStart, targetStep } from './target.ts'
-import type {
-  Refusal,
-  TargetEffect,
-  TargetEvent,
-  TargetLimits,
-  TargetState,
-  TargetStep,
-  TargetTimer,
-} from './target-state.ts'
+import type { Refusal, TargetEffect, TargetEvent, TargetLimits, TargetState, TargetTimer } from './target-state.ts'
 import type { TimerWheel } from './timer-wheel.ts'
 
 /** What all handoffs to one target share. */
@@ -36,77 +31,67 @@ export interface TargetContext<C extends RestoredConnection> {
   orphaned(flow: FlowKey): void
 }
 
-const NOTHING = new Uint8Array()
-
 /** Carries out the effects of one handoff at its target. */
 export class TargetRun<C extends RestoredConnection> {
   readonly key: string
+  readonly reference: HandoffReference
   /** Where the answers go: the channel of the last message. */
   channel: Channel
-  /** Known as soon as the offer is validated. */
-  flow: FlowKey | undefined
   readonly #context: TargetContext<C>
-  readonly #controller = new AbortController()
+  /** What was offered, until the connection is restored. */
   #offer: OfferMessage | undefined
+  /** The same, decoded: views of the offer's bytes. */
   #snapshot: TcpSnapshot | undefined
+  readonly #application: Uint8Array
   #connection: C | undefined
+  readonly #ports: RunPorts
   readonly #timers: RunTimers<TargetTimer>
-  #first: TargetStep | undefined
-  #state: TargetState
-  #events: TargetEvent[] = []
-  #running = false
+  readonly #machine: StateMachine<TargetState, TargetEvent, TargetEffect>
 
   constructor(context: TargetContext<C>, key: string, channel: Channel, offer: OfferMessage) {
     this.#context = context
-    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.key = key
+    this.reference = referenceOf(offer)
     this.channel = channel
     this.#offer = offer
-    this.#first = targetStart({ handoff: offer.handoff, epoch: offer.epoch, limits: context.limits })
-    this.#state = this.#first.state
+    this.#application = offer.application
+    this.#ports = new RunPorts(context.redirector, context.onError)
+    this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
+    this.#machine = new StateMachine(targetStart({ ...this.reference, limits: context.limits }), {
+      step: targetStep,
+      perform: (effect) => this.#perform(effect),
+      idle: () => this.#idle(),
+    })
   }
 
-  get reference(): HandoffReference {
-    return { handoff: this.#state.handoff, epoch: this.#state.epoch }
+  /** Known as soon as the offer is validated. */
+  get flow(): FlowKey | undefined {
+    return this.#ports.flow
   }
 
   get state(): TargetState {
-    return this.#state
+    return this.#machine.state
   }
 
   /** To be called once, when the run is registered: it may finish within this call. */
   begin(): void {
-    const first = this.#first
-    this.#first = undefined
-    if (!first) return
-    this.#running = true
-    for (const effect of first.effects) this.#perform(effect)
-    this.#drain()
+    this.#machine.begin()
   }
 
   dispatch(event: TargetEvent): void {
-    if (isLast(this.#state)) {
-      if (event.type === 'locked' && this.flow) this.#context.orphaned(this.flow)
-      if (event.type === 'adopt-failed') this.#report(new Error(event.text), 'adopt')
+    if (!isLast(this.state)) {
+      this.#machine.dispatch(event)
       return
     }
-    this.#events.push(event)
-    if (!this.#running) this.#drain()
+    if (event.type === 'locked' && this.flow) this.#context.orphaned(this.flow)
+    if (event.type === 'adopt-failed') this.#ports.report(new Error(event.text), 'adopt')
   }
 
-  #drain(): void {
-    this.#running = true
-    for (let event = this.#events.shift(); event; event = this.#events.shift()) {
-      const step = targetStep(this.#state, event)
-      this.#state = step.state
-      for (const effect of step.effects) this.#perform(effect)
-    }
-    this.#running = false
-    if (!isLast(this.#state)) return
+  #idle(): void {
+    if (!isLast(this.state)) return
+    this.#wipe()
     this.#connection = undefined
-    this.#offer = undefined
-    this.#snapshot = undefined
-    this.#context.finished(this, this.#state)
+    this.#context.finished(this, this.state)
   }
 
   #perform(effect: TargetEffect): void {
@@ -118,7 +103,7 @@ export class TargetRun<C extends RestoredConnection> {
         this.#lock()
         return
       case 'cancel':
-        this.#controller.abort()
+        this.#ports.cancel()
         return
       case 'restore':
         this.#restore()
@@ -127,22 +112,24 @@ export class TargetRun<C extends RestoredConnection> {
         this.#unlock()
         return
       case 'acknowledge':
-        this.#last('acknowledge', (connection) => connection.acknowledge())
+        this.#attempt('acknowledge', (connection) => connection.acknowledge())
         return
       case 'adopt':
         this.#adopt()
         return
       case 'discard':
-        this.#last('discard', (connection) => connection.discard())
+        this.#attempt('discard', (connection) => connection.discard())
         return
       case 'reset':
-        this.#last('reset', (connection) => connection.reset())
+        this.#attempt('reset', (connection) => connection.reset())
         return
       case 'revoke':
-        this.#last('revoke', () => this.#context.application.revoke?.({ host: this.channel.host, ...this.reference }))
+        this.#ports.attempt('revoke', () =>
+          this.#context.application.revoke?.({ host: this.channel.host, ...this.reference }),
+        )
         return
       case 'send':
-        this.#send(effect)
+        sendAnswer(this.channel, effect.message, (error) => this.#ports.report(error, 'answer'))
         return
       case 'start-timer':
         this.#timers.start(effect.timer, effect.milliseconds)
@@ -166,72 +153,64 @@ export class TargetRun<C extends RestoredConnection> {
       this.dispatch({ type: 'invalid', ...refusal })
       return
     }
-    this.flow = snapshot.flow
+    this.#ports.flow = snapshot.flow
     this.#snapshot = snapshot
-    // The encoded bytes are not kept while the handoff waits for its commit.
-    this.#offer = { ...(this.#offer as OfferMessage), snapshot: NOTHING }
     this.#makeRoom(snapshot)
   }
 
   #makeRoom(snapshot: TcpSnapshot): void {
     // When the offer is not wanted any more, what is in the way stays with those who have put it.
-    const superseded = this.#state.aborted || this.#context.supersede(snapshot.flow)
+    const superseded = this.state.aborted || this.#context.supersede(snapshot.flow)
     if (superseded === true) this.dispatch({ type: 'valid', acknowledge: hasUnacknowledgedBytes(snapshot) })
     else if (superseded !== false) superseded.then(() => this.#makeRoom(snapshot))
     else this.dispatch({ type: 'invalid', reason: 'busy', text: 'this host is still giving the connection away' })
   }
 
   #lock(): void {
-    const onFailure = (error: unknown): void => this.dispatch({ type: 'lock-failed', text: errorText(error) })
-    try {
-      this.#context.redirector
-        .put(
-          { action: 'hold', flow: this.flow as FlowKey, handoff: this.reference },
-          { signal: this.#controller.signal },
-        )
-        .then(() => this.dispatch({ type: 'locked' }), onFailure)
-    } catch (error) {
-      onFailure(error)
-    }
+    this.#ports.put(
+      { action: 'hold', flow: this.flow as FlowKey, handoff: this.reference },
+      () => this.dispatch({ type: 'locked' }),
+      (text) => this.dispatch({ type: 'lock-failed', text }),
+    )
   }
 
   #unlock(): void {
-    const onFailure = (error: unknown): void => {
-      this.#report(error, 'unlock')
-      this.dispatch({ type: 'unlock-failed', text: errorText(error) })
-    }
-    try {
-      this.#context.redirector.remove(this.flow as FlowKey).then(() => this.dispatch({ type: 'unlocked' }), onFailure)
-    } catch (error) {
-      onFailure(error)
-    }
+    this.#ports.unlock(
+      this.flow as FlowKey,
+      () => this.dispatch({ type: 'unlocked' }),
+      (text) => this.dispatch({ type: 'unlock-failed', text }),
+    )
   }
 
   #restore(): void {
     const started = this.#context.clock.now()
     const snapshot = this.#snapshot as TcpSnapshot
+    // The restorer overwrites it. The encoded bytes are not kept while the handoff waits for its commit.
     this.#snapshot = undefined
-    try {
+    this.#offer = undefined
+    const restore = (): void => {
       this.#connection = this.#context.restorer.restore(snapshot)
-    } catch (error) {
-      this.dispatch({ type: 'restore-failed', text: errorText(error) })
-      return
     }
-    const restoreMicroseconds = wholeMicroseconds(this.#context.clock.now() - started)
-    this.dispatch({ type: 'restored', restoreMicroseconds })
+    this.#ports.call(
+      restore,
+      () => {
+        const restoreMicroseconds = wholeMicroseconds(this.#context.clock.now() - started)
+        this.dispatch({ type: 'restored', restoreMicroseconds })
+      },
+      (text) => this.dispatch({ type: 'restore-failed', text }),
+    )
   }
 
   #adopt(): void {
     const started = this.#context.clock.now()
-    const { handoff, epoch, application } = this.#offer as OfferMessage
-    const arrival = { flow: this.flow as FlowKey, host: this.channel.host, handoff, epoch }
+    const arrival = { flow: this.flow as FlowKey, host: this.channel.host, ...this.reference }
     const onSuccess = (): void => {
       const adoptMicroseconds = wholeMicroseconds(this.#context.clock.now() - started)
       this.dispatch({ type: 'adopted', adoptMicroseconds })
     }
     const onFailure = (error: unknown): void => this.dispatch({ type: 'adopt-failed', text: errorText(error) })
     try {
-      const adoption = this.#context.application.adopt(this.#connection as C, application, arrival)
+      const adoption = this.#context.application.adopt(this.#connection as C, this.#application, arrival)
       // TypeScript lets a function that returns anything pass for one that returns void.
       if (adoption instanceof Promise) adoption.then(onSuccess, onFailure)
       else onSuccess()
@@ -240,30 +219,21 @@ export class TargetRun<C extends RestoredConnection> {
     }
   }
 
-  #last(step: string, call: (connection: C) => void): void {
-    try {
-      call(this.#connection as C)
-    } catch (error) {
-      this.#report(error, step)
-    }
+  #attempt(step: string, call: (connection: C) => void): void {
+    this.#ports.attempt(step, () => call(this.#connection as C))
   }
 
-  #send({ message }: Extract<TargetEffect, { type: 'send' }>): void {
-    sendAnswer(this.channel, message, (error) => this.#report(error, 'answer'))
-  }
-
-  #report(error: unknown, step: string): void {
-    if (this.flow) this.#context.onError(error, { flow: this.flow, step })
-    else this.#context.onError(error, { step })
+  /** What was not restored, and what the application was told (invariant 9). */
+  #wipe(): void {
+    this.#offer?.snapshot.fill(0)
+    this.#application.fill(0)
+    this.#offer = undefined
+    this.#snapshot = undefined
   }
 }
 
-/** An answer that cannot be sent is no loss: the origin asks again, or gives up, and time limits do the rest. */
-export function sendAnswer(
-  channel: Channel,
-  message: Extract<TargetEffect, { type: 'send' }>['message'],
-  onError: (error: unknown) => void,
-): void {
+/** An answer that cannot be sent is no loss: the coordinator says it again, or gives up, and time limits do the rest. */
+export function sendAnswer(channel: Channel, message: FromTargetMessage, onError: (error: unknown) => void): void {
   if (!channel.connected) return
   try {
     channel.send(message)

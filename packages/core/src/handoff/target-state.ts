@@ -1,10 +1,11 @@
-import type { FromTargetMessage, RefuseReason, ToTargetMessage } from '../protocol/messages.ts'
+import type { FromTargetMessage, HandoffReference, RefuseReason, ToTargetMessage } from '../protocol/messages.ts'
+import type { Step } from './state-machine.ts'
 
 /** The longest that each step may take, in milliseconds. */
 export interface TargetLimits {
   /** Putting the hold rule. */
   readonly lock: number
-  /** From the accept to the commit; longer than the origin's `commit`. */
+  /** From the accept to the commit; longer than the coordinator's `commit`. */
   readonly prepared: number
   /** The application taking the connection. */
   readonly adopt: number
@@ -14,6 +15,7 @@ export interface TargetLimits {
   readonly retry: number
 }
 
+/** What applies where nothing else is said. */
 export const DEFAULT_TARGET_LIMITS: TargetLimits = {
   lock: 1000,
   prepared: 10_000,
@@ -22,6 +24,7 @@ export const DEFAULT_TARGET_LIMITS: TargetLimits = {
   retry: 100,
 }
 
+/** The time limits by their names. */
 export type TargetTimer = keyof TargetLimits
 
 /**
@@ -51,22 +54,21 @@ export interface Refusal {
 }
 
 /** One handoff as its target sees it. Immutable. */
-export interface TargetState {
+export interface TargetState extends HandoffReference {
   readonly phase: TargetPhase
-  readonly handoff: number
-  readonly epoch: number
   readonly limits: TargetLimits
   /** The client is owed an acknowledgement: from the snapshot, or from the commit. */
   readonly acknowledge: boolean
   readonly restoreMicroseconds: number
   readonly adoptMicroseconds: number
-  /** The origin has withdrawn the offer before it was prepared, or the coordinator has given the connection up after the commit. */
+  /** The coordinator has withdrawn the offer before the commit, or given the connection up after it. */
   readonly aborted: boolean
   readonly refusal?: Refusal
   /** Attempts made to remove the rule. */
   readonly attempts: number
 }
 
+/** What happens to a handoff at its target: answers to its effects, messages of the coordinator, and what comes from outside. */
 export type TargetEvent =
   | { readonly type: 'valid'; readonly acknowledge: boolean }
   | { readonly type: 'invalid'; readonly reason: RefuseReason; readonly text: string }
@@ -75,10 +77,11 @@ export type TargetEvent =
   | { readonly type: 'restored'; readonly restoreMicroseconds: number }
   | { readonly type: 'adopted'; readonly adoptMicroseconds: number }
   | { readonly type: 'message'; readonly message: ToTargetMessage }
-  /** This host withdraws: it is closing, or the origin has made another offer for the flow. */
+  /** This host withdraws: it is closing, or the coordinator has made another offer for the flow. */
   | { readonly type: 'withdrawn' }
   | { readonly type: 'timeout'; readonly timer: TargetTimer }
 
+/** What is to be done at the target. `cancel` aborts a lock that is being carried out. */
 export type TargetEffect =
   | {
       readonly type:
@@ -98,13 +101,10 @@ export type TargetEffect =
   | { readonly type: 'start-timer'; readonly timer: TargetTimer; readonly milliseconds: number }
   | { readonly type: 'cancel-timer'; readonly timer: TargetTimer }
 
-export interface TargetStep {
-  readonly state: TargetState
-  readonly effects: readonly TargetEffect[]
-}
+/** The state from here on, and what is to be done, in this order. */
+export type TargetStep = Step<TargetState, TargetEffect>
 
-export interface TargetParameters {
-  readonly handoff: number
-  readonly epoch: number
+/** What a handoff begins with. */
+export interface TargetParameters extends HandoffReference {
   readonly limits: TargetLimits
 }

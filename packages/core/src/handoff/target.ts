@@ -1,4 +1,5 @@
 import type { CommitMessage, OfferMessage, RefuseReason } from '../protocol/messages.ts'
+import { sameHandoff } from '../protocol/reference.ts'
 import { UNLOCK_ATTEMPTS } from './coordinator-state.ts'
 import type {
   Refusal,
@@ -44,9 +45,7 @@ export function targetStart({ handoff, epoch, limits }: TargetParameters): Targe
  * no longer waited for) gives the same state object; a duplicate offer or commit is answered as it was the first time.
  */
 export function targetStep(state: TargetState, event: TargetEvent): TargetStep {
-  if (event.type === 'message' && (event.message.handoff !== state.handoff || event.message.epoch !== state.epoch)) {
-    return ignore(state)
-  }
+  if (event.type === 'message' && !sameHandoff(event.message, state)) return ignore(state)
   switch (state.phase) {
     case 'validating':
       return validating(state, event)
@@ -74,7 +73,7 @@ export function isLast({ phase }: TargetState): boolean {
 
 const LAST: ReadonlySet<TargetState['phase']> = new Set(['owned', 'revoked', 'failed', 'refused', 'discarded'])
 
-/** The answer to a commit that nothing is known of: after a restart, or when the origin was too late. */
+/** The answer to a commit that nothing is known of: after a restart, or when the coordinator was too late. */
 export function refuseUnknown({ handoff, epoch }: CommitMessage | OfferMessage): TargetEffect {
   const text = 'no such handoff is prepared here (any more)'
   return { type: 'send', message: { type: 'refuse', handoff, epoch, reason: 'unknown', text } }

@@ -3,6 +3,7 @@ import { decodeFields } from './decode.ts'
 import type { Message } from './messages.ts'
 import { FRAME_HEADER_LENGTH, maximumFieldsLength } from './wire.ts'
 
+/** What is taken of a frame. */
 export interface FrameLimits {
   /**
    * The longest frame that is taken, in bytes, the u32 of its length not counted. Default: no other than the limits of the

@@ -62,6 +62,7 @@ export interface AcceptMessage extends HandoffReference {
  * handoff here, any more), `failed` (the host could not do it; see the text), `not-authorised` (not this host's service address).
  */
 export const REFUSE_REASONS = ['busy', 'unsupported', 'invalid', 'unknown', 'failed', 'not-authorised'] as const
+/** One of {@link REFUSE_REASONS}. */
 export type RefuseReason = (typeof REFUSE_REASONS)[number]
 
 /** Target to coordinator, or a server that was to give a connection: no. After a commit it means that the connection is lost. */
@@ -174,12 +175,14 @@ export interface ReportMessage {
   readonly connections: readonly ReportedConnection[]
 }
 
+/** Either way: is the other host there? */
 export interface PingMessage {
   readonly type: 'ping'
   /** Any u32; the answer repeats it. */
   readonly nonce: number
 }
 
+/** The answer to a ping. */
 export interface PongMessage {
   readonly type: 'pong'
   readonly nonce: number

@@ -17,6 +17,7 @@ export function encodePosition({ consumed, written }: Position): Uint8Array {
   return bytes
 }
 
+/** The position that {@link encodePosition} has encoded. */
 export function decodePosition(bytes: Uint8Array): Position {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return { consumed: view.getUint32(0), written: view.getUint32(4) }

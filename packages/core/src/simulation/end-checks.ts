@@ -1,6 +1,6 @@
+import { sameHandoff } from '../protocol/reference.ts'
 import type { Rule } from '../redirector.ts'
 import type { Client } from './client.ts'
-import { isSame } from './flow-entry.ts'
 import type { Kernel } from './kernel.ts'
 import { describePacket } from './packet.ts'
 import type { Simulation } from './simulation.ts'
@@ -51,7 +51,7 @@ function checkHome(simulation: Simulation, flow: Client['flow'], home: string, r
   const server = simulation.servers.find((one) => one?.process.kernel.name === home)
   const held = server?.held.find((one) => one.flow === flow)
   if (held === undefined) world.violate(8, `${flow}: no application has it at ${home}`)
-  else if (!isSame(rule.handoff, held.reference)) world.violate(8, `${flow}: its rule is of another handoff`)
+  else if (!sameHandoff(rule.handoff, held.reference)) world.violate(8, `${flow}: its rule is of another handoff`)
 }
 
 function checkProcesses({ world, gateway, servers }: Simulation): void {

@@ -15,7 +15,3 @@ export interface SteeredConnection {
   /** An end that was told while the connection was being moved. */
   end?: HandoffReference
 }
-
-export function isSame(one: HandoffReference | undefined, other: HandoffReference): boolean {
-  return one?.handoff === other.handoff && one.epoch === other.epoch
-}

@@ -3,11 +3,12 @@ import { LocalTarget } from '../handoff/local-target.ts'
 import type { HandoffDestination, HandoffOutcome } from '../handoff/outcome.ts'
 import type { OriginConnection, YieldedConnection } from '../ports.ts'
 import type { EndedMessage, HandoffReference, Message, YieldMessage } from '../protocol/messages.ts'
+import { sameHandoff } from '../protocol/reference.ts'
 import { decodePosition, encodePosition, ServedConnection } from './application.ts'
 import { SimulatedOrigin, type SimulatedRestored, SimulatedRestorer } from './connection-ports.ts'
 import type { LinkEnd, LinkUser } from './control-link.ts'
 import type { SimulatedFlow } from './flow.ts'
-import { isSame, type SteeredConnection } from './flow-entry.ts'
+import type { SteeredConnection } from './flow-entry.ts'
 import { mend } from './mend.ts'
 import { LINGER, SERVER_TIMEOUT } from './plan.ts'
 import { SimulatedFailure, type SimulatedProcess } from './process.ts'
@@ -235,7 +236,7 @@ export class SimulatedGateway implements LinkUser {
     const from = this.#server(channel)
     const entry = this.flows.get(flow)
     const keep = (): void => this.send(from, { type: 'keep', handoff: message.handoff, epoch: message.epoch })
-    const known = entry?.state === 'steered' && entry.server === from && isSame(entry.reference, message)
+    const known = entry?.state === 'steered' && entry.server === from && sameHandoff(entry.reference, message)
     const to = world.random.pick([...this.servers.filter((server) => server !== from), 'gateway', 'gateway'] as const)
     const destination = to === 'gateway' ? this.#here.destination : this.#destination(to)
     if (!known || destination === undefined || world.random.chance(0.1)) {
@@ -278,13 +279,13 @@ export class SimulatedGateway implements LinkUser {
 
   #arrived(moved: SteeredConnection, server: KnownServer, { handoff }: HandoffOutcome): void {
     const entry = this.assign(moved.flow, server, { handoff, epoch: this.coordinator.epoch })
-    if (isSame(moved.end, entry.reference)) this.end(entry)
+    if (sameHandoff(moved.end, entry.reference)) this.end(entry)
   }
 
   #stays(entry: SteeredConnection, keep: () => void): void {
     entry.state = 'steered'
     keep()
-    if (isSame(entry.end, entry.reference)) this.end(entry)
+    if (sameHandoff(entry.end, entry.reference)) this.end(entry)
     else if (entry.instance !== entry.server.instance) this.forget(entry)
   }
 
@@ -294,6 +295,6 @@ export class SimulatedGateway implements LinkUser {
     if (entry === undefined) return
     const { handoff, epoch } = message
     if (entry.state === 'moving') entry.end = { handoff, epoch }
-    else if (entry.server === this.#server(channel) && isSame(entry.reference, message)) this.end(entry)
+    else if (entry.server === this.#server(channel) && sameHandoff(entry.reference, message)) this.end(entry)
   }
 }

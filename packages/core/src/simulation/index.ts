@@ -1,3 +1,4 @@
+export * from './nic/index.ts'
 export { makePlan, type Plan } from './plan.ts'
 export { Random } from './random.ts'
 export * from './sabotage.ts'

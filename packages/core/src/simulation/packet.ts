@@ -22,6 +22,7 @@ export interface Packet {
   reached?: boolean
 }
 
+/** The bytes of a packet without any. */
 export const NO_BYTES = new Uint8Array()
 
 /** The signed distance between two sequence numbers (RFC 1982). */
@@ -29,6 +30,7 @@ export function distance(from: number, to: number): number {
   return (to - from) | 0
 }
 
+/** A packet as a part of a line of the trace. */
 export function describePacket({ sequence, acknowledgement, bytes, fin, rst, toClient, from }: Packet): string {
   const flags = `${fin ? ' FIN' : ''}${rst ? ' RST' : ''}`
   return `${from}${toClient ? ' to client' : ''}: ${sequence}+${bytes.length} ack ${acknowledgement}${flags}`

@@ -40,8 +40,9 @@ interface Limits {
 
 /** How long the rule of an ended connection catches late packets. */
 export const LINGER = 50
-/** How long a gateway waits for servers that it has not heard of since its start, and for one that has gone. */
+/** How long a gateway waits for servers that it has not heard of since its start. */
 export const REPORT_TIMEOUT = 500
+/** How long a gateway waits for a server that has gone. */
 export const SERVER_TIMEOUT = 900
 /** A control channel that is down for longer may cost connections. */
 export const LONG_OUTAGE = 200
@@ -86,6 +87,7 @@ export interface Plan {
 /** When the last fault and the last order of a move may come, in microseconds after the start. */
 export const ACTIVE_TIME = 150_000
 
+/** Chooses a schedule. */
 export function makePlan(random: Random): Plan {
   const servers = random.between(2, 3)
   const lossy = random.chance(0.25)

@@ -97,7 +97,7 @@ export class Recovery {
     const rule = process.kernel.rule(flow)
     const verdict = reconcile(rule, reports, {
       complete,
-      serverOf: ({ mac }) => hostNames[mac.bytes[5] as number],
+      serverOf: (target) => World.hostOf(target),
       here: this.#gateway.has(flow),
     })
     if (verdict.state === 'undecided') return

@@ -15,6 +15,7 @@ export interface FaultBudget {
   left: number
 }
 
+/** How much may go wrong yet. */
 export interface Faults {
   readonly redirector: FaultBudget
   /** Of the application, and of the kernel that restores sockets. */

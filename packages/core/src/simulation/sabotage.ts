@@ -35,4 +35,5 @@ export const SABOTAGES = [
   'reuse-epoch',
 ] as const
 
+/** One of {@link SABOTAGES}. */
 export type Sabotage = (typeof SABOTAGES)[number]

@@ -2,6 +2,7 @@ import { HandoffOrigin } from '../handoff/origin-driver.ts'
 import { HandoffTarget } from '../handoff/target-driver.ts'
 import type { Arrival } from '../ports.ts'
 import type { HandoffReference, Message, ReportedConnection, TakeMessage } from '../protocol/messages.ts'
+import { sameHandoff } from '../protocol/reference.ts'
 import { decodePosition, encodePosition, ServedConnection } from './application.ts'
 import { SimulatedOrigin, type SimulatedRestored, SimulatedRestorer } from './connection-ports.ts'
 import type { LinkEnd, LinkUser } from './control-link.ts'
@@ -108,9 +109,9 @@ export class SimulatedServer implements LinkUser {
     }
   }
 
-  #find({ handoff, epoch }: HandoffReference): Held | undefined {
+  #find(reference: HandoffReference): Held | undefined {
     for (const held of this.#held.values()) {
-      if (held.reference.handoff === handoff && held.reference.epoch === epoch) return held
+      if (sameHandoff(held.reference, reference)) return held
     }
     return undefined
   }
@@ -203,9 +204,9 @@ export class SimulatedServer implements LinkUser {
     })
   }
 
-  #released({ handoff, epoch }: HandoffReference): void {
+  #released(reference: HandoffReference): void {
     for (const one of this.origin.offered('gateway')) {
-      if (one.handoff !== handoff || one.epoch !== epoch) continue
+      if (!sameHandoff(one, reference)) continue
       const held = this.#held.get(this.process.world.flowOf(one.flow))
       if (held !== undefined) held.state = 'released'
     }
@@ -230,8 +231,8 @@ export class SimulatedServer implements LinkUser {
     if (this.#held.get(held.flow) === held) this.#held.delete(held.flow)
   }
 
-  #revoke({ handoff, epoch }: Omit<Arrival, 'flow'>): void {
-    this.#find({ handoff, epoch })?.served.socket.close('revoked')
+  #revoke(arrival: Omit<Arrival, 'flow'>): void {
+    this.#find(arrival)?.served.socket.close('revoked')
   }
 
   #send(message: Message): void {

@@ -16,6 +16,7 @@ import { SimulatedServer } from './server.ts'
 import { TcpSocket } from './tcp-socket.ts'
 import { hostNames, World } from './world.ts'
 
+/** How a schedule is run. */
 export interface SimulationOptions {
   /** Breaks the code of an invariant on purpose. */
   readonly sabotage?: Sabotage | undefined

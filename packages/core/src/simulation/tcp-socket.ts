@@ -19,6 +19,7 @@ export interface SocketHost {
   acknowledgementDelay(): number
 }
 
+/** What a socket begins with. */
 export interface SocketOptions {
   readonly toClient: boolean
   readonly sendSequence: number

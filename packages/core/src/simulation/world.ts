@@ -1,5 +1,5 @@
 import { MacAddress } from '../mac.ts'
-import type { SteerTarget } from '../redirector.ts'
+import type { L2Target, SteerTarget } from '../redirector.ts'
 import type { Client } from './client.ts'
 import { EventQueue } from './event-queue.ts'
 import type { SimulatedFlow } from './flow.ts'
@@ -84,9 +84,9 @@ export class World {
     return targets[index] as SteerTarget
   }
 
-  /** The host that a rule steers to. */
+  /** The host that a rule steers to. All are on one segment here. */
   static hostOf(target: SteerTarget): string {
-    return hostNames[target.mac.bytes[5] as number] as string
+    return hostNames[(target as L2Target).mac.bytes[5] as number] as string
   }
 }
 

@@ -6,6 +6,7 @@ import {
   FrameDecoder,
   type HandOffOptions,
   HandoffCoordinator,
+  type HandoffDestination,
   type HandoffOutcome,
   HandoffTarget,
   MacAddress,
@@ -39,13 +40,18 @@ export class MemoryChannel implements Channel {
   /** Delivers what is on its way. False when there was nothing. */
   flush(): boolean {
     const queue = this.#queue.splice(0)
-    for (const message of queue) for (const arriving of this.filter(message)) if (this.connected) this.deliver(arriving)
+    for (const message of queue) for (const arriving of this.filter(message)) if (this.connected) this.#arrive(arriving)
     return queue.length > 0
   }
 
   cut(): void {
     this.connected = false
     this.#queue = []
+  }
+
+  /** Whoever gets a message may overwrite it: one that comes twice is not the same object. */
+  #arrive(message: Message): void {
+    for (const copy of new FrameDecoder().push(encodeMessage(message))) this.deliver(copy)
   }
 }
 
@@ -109,16 +115,25 @@ export class Scene {
     journal.check = () => this.#checkInvariants()
   }
 
-  handOff(number = 1, options: HandOffOptions = {}): FakeOriginConnection {
+  /** The way to the server. */
+  get destination(): HandoffDestination {
+    return { channel: this.toServer, steer: { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:02') } }
+  }
+
+  /** The connection of that number, as it lives at the gateway. */
+  connection(number: number): FakeOriginConnection {
     const flow = flowNumber(number)
     const known = this.connections.find((one) => one.flow.equals(flow) && one.state === 'live')
     const connection = known ?? new FakeOriginConnection(flow, snapshotOf(flow), this.journal)
     if (!known) this.connections.push(connection)
+    return connection
+  }
+
+  handOff(number = 1, options: HandOffOptions = {}): FakeOriginConnection {
+    const connection = this.connection(number)
     this.#begun += 1
-    const steer = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:02') } as const
-    const destination = { channel: this.toServer, steer }
     this.origin
-      .handOff(connection, destination, new TextEncoder().encode(`request ${number}`), options)
+      .handOff(connection, this.destination, new TextEncoder().encode(`request ${number}`), options)
       .then((outcome) => {
         this.outcomes.push(outcome)
       })

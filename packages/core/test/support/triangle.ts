@@ -6,11 +6,11 @@ import {
   HandoffOrigin,
   type HandoffOutcome,
   HandoffTarget,
+  type L2Target,
   LocalTarget,
   MacAddress,
   type Message,
   type OriginOutcome,
-  type SteerTarget,
   type TcpSnapshot,
   type YieldedConnection,
 } from '../../src/index.ts'
@@ -19,9 +19,9 @@ import { FakeOriginConnection, FakeRestoredConnection, FakeRules, Journal } from
 import { flowNumber, MemoryChannel, snapshotOf } from './scene.ts'
 
 export const arrival = { handoff: 5, epoch: 9 }
-export const toGateway: SteerTarget = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') }
-export const toA: SteerTarget = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:0a') }
-export const toB: SteerTarget = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:0b') }
+export const toGateway: L2Target = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') }
+export const toA: L2Target = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:0a') }
+export const toB: L2Target = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:0b') }
 
 /** A gateway that has steered flow 1 to server A, which gives it, and server B, which takes it. The gateway can take it, too. */
 export class Triangle {
@@ -114,7 +114,7 @@ export class Triangle {
     if (rule === undefined) return 'none'
     if (rule.action === 'hold') return rule.silent ? 'silent hold' : 'hold'
     const reference = rule.handoff ? ` ${rule.handoff.epoch}/${rule.handoff.handoff}` : ''
-    return `${rule.returning ? 'return' : 'steer'} to ${rule.target.mac}${reference}`
+    return `${rule.returning ? 'return' : 'steer'} to ${(rule.target as L2Target).mac}${reference}`
   }
 
   /** Nothing is left in progress anywhere. */

@@ -10,8 +10,8 @@ const RETRY = 100
 /** A rule that was put after its handoff had been given up. Nobody waits for it. */
 export interface Orphan {
   readonly flow: FlowKey
-  /** Whether it is still there: no newer handoff of the flow has put its own rule, which that one removes. */
-  readonly isThere: () => boolean
+  /** Whether no newer handoff of the flow has begun: that one puts its own rule, and removes it. */
+  readonly isUnclaimed: () => boolean
   /** Removes it, or puts back the one that it has replaced. */
   readonly mend: () => Promise<unknown>
   /** Called when it is mended, or cannot be. */
@@ -23,8 +23,8 @@ export interface Orphan {
 
 /** Mends an orphaned rule, which would hold or steer its flow for good. Tried again a few times. */
 export function mendOrphan(orphan: Orphan, attempt = 1): void {
-  const { flow, isThere, mend, done = () => {}, wheel, onError } = orphan
-  if (!isThere()) {
+  const { flow, isUnclaimed, mend, done = () => {}, wheel, onError } = orphan
+  if (!isUnclaimed()) {
     done()
     return
   }

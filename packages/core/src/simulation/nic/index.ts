@@ -1,0 +1,3 @@
+export * from './memory-device.ts'
+export * from './nic-model.ts'
+export * from './profiles.ts'
