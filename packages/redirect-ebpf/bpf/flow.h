@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rule table and the packet parser, shared by every program of this package. The layouts are mirrored in src/layout.ts. */
+/* Flows, their rules and the packet parser, shared by every program of this package. The layouts are mirrored in src/layout.ts. */
 #ifndef XO_FLOW_H
 #define XO_FLOW_H
 
@@ -23,6 +23,8 @@
 #define XO_FLAG_HANDOFF 4
 /* The target is the host that steers the flow here: what it sends back must not go round for ever. */
 #define XO_FLAG_RETURNING 8
+/* The target is reached through a tunnel, not on this segment. */
+#define XO_FLAG_TUNNEL 16
 
 /* FlowKey.bytes: network byte order, an IPv4 address in its IPv4-mapped IPv6 form. */
 struct xo_flow {
@@ -38,6 +40,7 @@ struct xo_rule {
 	struct bpf_spin_lock lock;
 	__u8 action;
 	__u8 flags;
+	/* With XO_FLAG_TUNNEL: nothing in two bytes, and in four the key of the tunnel. */
 	__u8 mac[ETH_ALEN];
 	/* The last word of the client's address and both ports. The memory of a deleted element may be used again at once for
 	 * another flow, while a program on another CPU still holds a pointer to it; this tells. */
@@ -61,6 +64,7 @@ struct xo_rule {
 
 /* The TCP flags' byte. */
 #define TCP_FLAGS_OFFSET 13
+#define TCP_CHECKSUM_OFFSET 16
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
@@ -73,7 +77,12 @@ struct xo_packet {
 	/* Where the IP header starts, and which it is: 4 or 6. */
 	__u32 network;
 	__u8 family;
+	/* DSCP and ECN. */
+	__u8 traffic_class;
 	__u8 tcp_flags;
+	__be16 tcp_checksum;
+	/* TCP header and payload, as the IP header says. */
+	__u16 tcp_length;
 };
 
 enum xo_parsed {
@@ -131,6 +140,8 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 		tcp = at + sizeof(*ip);
 		if (tcp > data_end)
 			return XO_SHORT;
+		packet->traffic_class = ip->tos;
+		packet->tcp_length = bpf_ntohs(ip->tot_len) - IPV4_HEADER_LENGTH;
 		/* Options, more fragments, or an offset. */
 		if (*at != 0x45 || ip->protocol != IPPROTO_TCP || (ip->frag_off & bpf_htons(0x3fff)))
 			return XO_OTHER;
@@ -148,6 +159,8 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 			return XO_SHORT;
 		if (ip->nexthdr != IPPROTO_TCP)
 			return XO_OTHER;
+		packet->traffic_class = at[0] << 4 | at[1] >> 4;
+		packet->tcp_length = bpf_ntohs(ip->payload_len);
 		if (tcp + TCP_HEADER_LENGTH > data_end)
 			return XO_SHORT;
 		source = (const __be32 *)&ip->saddr;
@@ -163,21 +176,37 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 	flow->client_port = ports[reverse ? 1 : 0];
 	flow->service_port = ports[reverse ? 0 : 1];
 	packet->tcp_flags = tcp[TCP_FLAGS_OFFSET];
+	packet->tcp_checksum = *(const __be16 *)(tcp + TCP_CHECKSUM_OFFSET);
 	packet->headers = network + (packet->family == 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) + (tcp[12] >> 4) * 4;
 	return XO_TCP;
 }
 
-/* Parses the packet of a tc program, and makes its headers linear first when they are not. */
-static __always_inline enum xo_parsed xo_parse_skb(struct __sk_buff *skb, struct xo_packet *packet, int reverse)
+static __always_inline __u16 xo_fold(__u64 sum)
 {
-	enum xo_parsed parsed;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
 
-	parsed = xo_parse((const __u8 *)(long)skb->data, (const __u8 *)(long)skb->data_end, packet, reverse);
-	if (parsed != XO_SHORT)
-		return parsed;
-	if (bpf_skb_pull_data(skb, skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX))
-		return XO_OTHER;
-	return xo_parse((const __u8 *)(long)skb->data, (const __u8 *)(long)skb->data_end, packet, reverse);
+static __always_inline __u64 xo_pseudo_header(const struct xo_packet *packet)
+{
+	const struct xo_flow *flow = &packet->flow;
+	__u64 sum = (__u64)flow->client[3] + flow->service[3] + bpf_htonl(packet->tcp_length) + bpf_htonl(IPPROTO_TCP);
+
+	if (packet->family == 6)
+		sum += (__u64)flow->client[0] + flow->client[1] + flow->client[2] + flow->service[0] + flow->service[1] + flow->service[2];
+	return sum;
+}
+
+/*
+ * Whether the checksum field has the sum of the pseudo header only (CHECKSUM_PARTIAL): the rest is left to the device that sends the
+ * packet out, and only the kernel's own structure says so. Packets of hosts on the same machine are like that, and all that GRO has
+ * merged. One right checksum of 65,536 looks the same.
+ */
+static __always_inline int xo_checksum_is_partial(const struct xo_packet *packet)
+{
+	return packet->tcp_checksum == xo_fold(xo_pseudo_header(packet));
 }
 
 #endif

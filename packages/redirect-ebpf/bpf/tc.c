@@ -1,67 +1,36 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * The programs of TcRedirector:
+ * The programs of TcRedirector, and of XdpRedirector behind the one in xdp.c:
  * xo_ingress and xo_egress on the device, xo_release on the TAP that held packets go through.
  *
- * No header above Ethernet is changed, so checksums (partial ones too), GSO and segment sizes stay right. The one exception is the
- * hop limit of what is returned, which no TCP checksum covers.
+ * No header of the client's packet above Ethernet is changed, so checksums (partial ones too) and GSO stay right. The one exception is
+ * the hop limit of what is returned, which no TCP checksum covers.
  */
-#include <linux/pkt_cls.h>
-#include "flow.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1048576);
-	__type(key, struct xo_flow);
-	__type(value, struct xo_rule);
-} xo_flows_v2 SEC(".maps");
-
-struct xo_config {
-	__u32 device;
-	__u32 tap;
-	/* Not used here: what user space has to remember across a crash. */
-	__u32 flags;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct xo_config);
-} xo_config_v2 SEC(".maps");
-
-struct xo_statistics {
-	__u64 held_ingress;
-	__u64 held_egress;
-	__u64 dropped_resets;
-	__u64 dropped_egress;
-	__u64 released_ingress;
-	__u64 released_egress;
-	__u64 dropped_loops;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct xo_statistics);
-} xo_stats_v2 SEC(".maps");
+#include "tunnel.h"
 
 /* Marks a packet on its way from the TAP to xo_ingress: it has been held, and is not to be held again. */
 #define XO_RELEASED 0x786f7265
 
-#define XO_COUNT(field)                                                                                                          \
-	do {                                                                                                                     \
-		__u32 zero = 0;                                                                                                  \
-		struct xo_statistics *statistics = bpf_map_lookup_elem(&xo_stats_v2, &zero);                                     \
-		if (statistics)                                                                                                  \
-			__sync_fetch_and_add(&statistics->field, 1);                                                             \
-	} while (0)
-
-static __always_inline int xo_rule_is_of(const struct xo_rule *rule, const struct xo_flow *flow)
+/* Parses the packet, and makes its headers linear first when they are not. */
+static __always_inline enum xo_parsed xo_parse_skb(struct __sk_buff *skb, struct xo_packet *packet, int reverse)
 {
-	return rule->check_client == flow->client[3] && rule->check_ports == *(const __be32 *)&flow->client_port;
+	enum xo_parsed parsed;
+
+	parsed = xo_parse((const __u8 *)(long)skb->data, (const __u8 *)(long)skb->data_end, packet, reverse);
+	if (parsed != XO_SHORT)
+		return parsed;
+	if (bpf_skb_pull_data(skb, skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX))
+		return XO_OTHER;
+	return xo_parse((const __u8 *)(long)skb->data, (const __u8 *)(long)skb->data_end, packet, reverse);
+}
+
+/* The key of a tunnel, in the place of a MAC address. */
+static __always_inline __u32 xo_tunnel_of(const __u8 *mac)
+{
+	__u32 id;
+
+	__builtin_memcpy(&id, mac + 2, sizeof(id));
+	return id;
 }
 
 /* How often one packet may be returned to the host that steered it here. More than once is rare: the connection has come back here and
@@ -96,8 +65,7 @@ static __always_inline int xo_take_hop(struct __sk_buff *skb, const struct xo_pa
 /* To the TAP, where user space stores it. A missing TAP (its process has died) drops the packet, which is what a lock must do. */
 static __always_inline int xo_hold(void)
 {
-	__u32 zero = 0;
-	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v2, &zero);
+	const struct xo_config *config = xo_config();
 
 	if (!config || !config->tap)
 		return TC_ACT_SHOT;
@@ -123,7 +91,7 @@ int xo_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (xo_parse_skb(skb, &packet, 0) != XO_TCP)
 		return TC_ACT_UNSPEC;
-	rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
+	rule = bpf_map_lookup_elem(&xo_flows_v3, &packet.flow);
 	if (!rule)
 		return TC_ACT_UNSPEC;
 
@@ -149,25 +117,29 @@ int xo_ingress(struct __sk_buff *skb)
 		bpf_spin_unlock(&rule->lock);
 		if (action)
 			break;
-		rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
+		rule = bpf_map_lookup_elem(&xo_flows_v3, &packet.flow);
 		if (!rule)
 			return TC_ACT_UNSPEC;
 	}
 
-	if (action == XO_HOLD && !released) {
+	/* A released packet may be late: the kernel queues it, and by now the flow may be held again. A silent hold has no socket here that
+	 * could take it. */
+	if (action == XO_HOLD && (!released || (flags & XO_FLAG_SILENT))) {
 		XO_COUNT(held_ingress);
 		return xo_hold();
 	}
 	if (action != XO_STEER)
 		return TC_ACT_UNSPEC;
 	if ((flags & XO_FLAG_ENDED) && (packet.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		bpf_map_delete_elem(&xo_flows_v2, &packet.flow);
+		bpf_map_delete_elem(&xo_flows_v3, &packet.flow);
 		return TC_ACT_UNSPEC;
 	}
 	if ((flags & XO_FLAG_RETURNING) && xo_take_hop(skb, &packet)) {
 		XO_COUNT(dropped_loops);
 		return TC_ACT_SHOT;
 	}
+	if (flags & XO_FLAG_TUNNEL)
+		return xo_steer_through(skb, &packet, xo_tunnel_of(addresses));
 	/* PACKET_HOST: the destination is this device's own address, and becomes the source. A store by helper makes the headers
 	 * private only here; direct writes would make the kernel copy the headers of every cloned packet that passes. */
 	if (bpf_skb_load_bytes(skb, 0, addresses + ETH_ALEN, ETH_ALEN) || bpf_skb_store_bytes(skb, 0, addresses, sizeof(addresses), 0))
@@ -187,7 +159,7 @@ int xo_egress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (xo_parse_skb(skb, &packet, 1) != XO_TCP)
 		return TC_ACT_UNSPEC;
-	rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
+	rule = bpf_map_lookup_elem(&xo_flows_v3, &packet.flow);
 	if (!rule)
 		return TC_ACT_UNSPEC;
 
@@ -202,7 +174,7 @@ int xo_egress(struct __sk_buff *skb)
 		bpf_spin_unlock(&rule->lock);
 		if (action)
 			break;
-		rule = bpf_map_lookup_elem(&xo_flows_v2, &packet.flow);
+		rule = bpf_map_lookup_elem(&xo_flows_v3, &packet.flow);
 		if (!rule)
 			return TC_ACT_UNSPEC;
 	}
@@ -230,18 +202,26 @@ int xo_egress(struct __sk_buff *skb)
 SEC("tc")
 int xo_release(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
-	struct xo_config *config = bpf_map_lookup_elem(&xo_config_v2, &zero);
-	__u8 first;
+	const struct xo_config *config = xo_config();
+	__u8 addresses[2 * ETH_ALEN];
 
-	if (!config || bpf_skb_load_bytes(skb, ETH_ALEN, &first, 1))
+	if (!config || bpf_skb_load_bytes(skb, 0, addresses, sizeof(addresses)))
 		return TC_ACT_SHOT;
-	if (first & 1) {
-		first &= ~1;
-		if (bpf_skb_store_bytes(skb, ETH_ALEN, &first, 1, 0))
+	if (addresses[ETH_ALEN] & 1) {
+		addresses[ETH_ALEN] &= ~1;
+		if (bpf_skb_store_bytes(skb, ETH_ALEN, addresses + ETH_ALEN, 1, 0))
 			return TC_ACT_SHOT;
 		XO_COUNT(released_egress);
 		return bpf_redirect(config->device, 0);
+	}
+	/* The group bit of the destination says that the rest of it is the key of a tunnel. */
+	if (addresses[0] & 1) {
+		struct xo_packet packet;
+
+		XO_COUNT(released_egress);
+		if (xo_parse_skb(skb, &packet, 0) != XO_TCP)
+			return TC_ACT_SHOT;
+		return xo_steer_through(skb, &packet, xo_tunnel_of(addresses));
 	}
 	XO_COUNT(released_ingress);
 	/* It meets xo_ingress again: steered if that is the rule now, up to the stack otherwise. */

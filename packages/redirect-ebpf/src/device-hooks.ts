@@ -35,6 +35,8 @@ export interface HookPlace {
 /** What an earlier process left: its rules, what it remembered, and what its programs count. */
 export interface Inheritance extends Disposable {
   readonly flows: BpfMap
+  /** Undefined when only the egress program is left, which knows no tunnels. */
+  readonly tunnels: BpfMap | undefined
   readonly config: DeviceConfig | undefined
   /** Undefined when the programs are not there any more. */
   statistics(): ProgramStatistics | undefined
@@ -48,18 +50,36 @@ const DIRECTIONS = ['ingress', 'egress'] as const
  * {@link RedirectorError} `busy` when anything else is there, `permission` when that cannot be told.
  */
 export function inherit(place: HookPlace, pins?: PinFolder): Inheritance | undefined {
-  let inherited: Inheritance | undefined
+  const maps = new Map<string, BpfMap>()
   try {
     for (const direction of DIRECTIONS) {
-      const found = inheritFrom(place, direction, pins)
-      if (found === undefined) continue
-      if (inherited === undefined) inherited = found
-      else found[Symbol.dispose]()
+      for (const [name, map] of inheritFrom(place, direction, pins) ?? []) {
+        if (maps.has(name)) map.close()
+        else maps.set(name, map)
+      }
     }
-    return inherited
+    return inheritanceOf(maps)
   } catch (error) {
-    inherited?.[Symbol.dispose]()
+    for (const map of maps.values()) map.close()
     throw error
+  }
+}
+
+function inheritanceOf(maps: ReadonlyMap<string, BpfMap>): Inheritance | undefined {
+  const flows = maps.get(NAMES.flows)
+  if (flows === undefined) return undefined
+  const config = maps.get(NAMES.config)?.lookup(FIRST_INDEX)
+  return {
+    flows,
+    tunnels: maps.get(NAMES.tunnels),
+    config: config && decodeConfig(config),
+    statistics() {
+      const value = maps.get(NAMES.statistics)?.lookup(FIRST_INDEX)
+      return value && decodeStatistics(value)
+    },
+    [Symbol.dispose]() {
+      for (const map of maps.values()) map.close()
+    },
   }
 }
 
@@ -108,35 +128,23 @@ function occupant(place: HookPlace, direction: TcDirection) {
   return foreign ?? filters.find(({ handle }) => handle === place.handle)
 }
 
-function inheritFrom(place: HookPlace, direction: TcDirection, pins: PinFolder | undefined): Inheritance | undefined {
+/** The maps of the program at one of the hooks, by name. Undefined when nothing is there. */
+function inheritFrom(
+  place: HookPlace,
+  direction: TcDirection,
+  pins: PinFolder | undefined,
+): Map<string, BpfMap> | undefined {
   const found = occupant(place, direction)
   if (found === undefined) return undefined
   const where = `priority ${place.priority}, handle ${place.handle} on ${direction} of ${place.device}`
   if (found.programId === undefined) throw taken(where, `a filter of kind "${found.kind}" is there`)
   const maps = pins?.open(NAMES[direction], found.programId) ?? openById(found.programId, NAMES[direction], where)
-  // It went away between the two questions.
-  if (maps === undefined) return undefined
-  const flows = maps.get(NAMES.flows)
-  const dispose = () => {
-    for (const map of maps.values()) map.close()
-  }
-  if (flows === undefined) {
-    dispose()
-    throw taken(where, 'a program of another version of xoffload is there, with rules of another layout')
-  }
-  const config = maps.get(NAMES.config)?.lookup(FIRST_INDEX)
-  return {
-    flows,
-    config: config && decodeConfig(config),
-    statistics() {
-      const value = maps.get(NAMES.statistics)?.lookup(FIRST_INDEX)
-      return value && decodeStatistics(value)
-    },
-    [Symbol.dispose]: dispose,
-  }
+  if (maps === undefined || maps.has(NAMES.flows)) return maps
+  for (const map of maps.values()) map.close()
+  throw taken(where, 'a program of another version of xoffload is there, with rules of another layout')
 }
 
-/** The maps of our program with this id, by name. Undefined when there is none. */
+/** The maps of our program with this id, by name. Undefined when it went away between the two questions. */
 function openById(id: number, name: string, where: string): Map<string, BpfMap> | undefined {
   try {
     const program = bpfProgramInfo(id)

@@ -7,6 +7,7 @@ const TCP = 6
 const MAXIMUM_TAGS = 3
 /** Where the source address of the frame starts; its group bit tells that the frame was on its way out. */
 const SOURCE_ADDRESS = VIRTIO_NET_HEADER_LENGTH + 6
+const DESTINATION_ADDRESS = VIRTIO_NET_HEADER_LENGTH
 
 /**
  * The `FlowKey.id` of a frame that was read from the TAP, client first whichever way it was going; undefined for a frame that no
@@ -35,6 +36,17 @@ export function steerHeldFrame(frame: Uint8Array, target: MacAddress): void {
   frame.copyWithin(SOURCE_ADDRESS, VIRTIO_NET_HEADER_LENGTH, SOURCE_ADDRESS)
   frame.set(target.bytes, VIRTIO_NET_HEADER_LENGTH)
   frame[SOURCE_ADDRESS] = (frame[SOURCE_ADDRESS] ?? 0) | 1
+}
+
+/**
+ * Writes the number of a tunnel in the place of a client's frame's destination; the program on the TAP sends the packet through it. The group
+ * bit of the destination tells: no frame for a group is ever held. A frame of this host stays as it is.
+ */
+export function steerHeldFrameThrough(frame: Uint8Array, tunnel: number): void {
+  if (((frame[SOURCE_ADDRESS] ?? 0) & 1) === 1) return
+  frame[DESTINATION_ADDRESS] = 1
+  frame[DESTINATION_ADDRESS + 1] = 0
+  new DataView(frame.buffer, frame.byteOffset).setUint32(DESTINATION_ADDRESS + 2, tunnel, true)
 }
 
 const key = new Uint8Array(36)

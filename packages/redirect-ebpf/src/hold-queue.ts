@@ -1,6 +1,6 @@
 import type { MacAddress } from '@xoffload/core'
 import { LinuxError, type Tap } from '@xoffload/linux'
-import { heldFrameFlow, steerHeldFrame } from './held-frame.ts'
+import { heldFrameFlow, steerHeldFrame, steerHeldFrameThrough } from './held-frame.ts'
 
 /** What has become of held frames. A frame is a packet, or a large segment that stands for several (GSO). */
 export interface HoldStatistics {
@@ -84,16 +84,17 @@ export class HoldQueue {
 
   /**
    * To be called right before the flow's rule stops to say `hold`: gives its frames back to the kernel, those of the client to go
-   * to `steerTo`, or to this host's stack without it. The flow stays held, so what comes meanwhile lines up behind them. Would
+   * to `steerTo` (the number of a tunnel, or an address on this segment), or to this host's stack without it. The flow stays held, so what comes meanwhile lines up behind them. Would
    * they go out after the rule was replaced, newer packets could overtake them, and the client would resend a whole window.
    */
-  flush(flow: string, steerTo?: MacAddress): void {
+  flush(flow: string, steerTo?: MacAddress | number): void {
     const frames = this.#flows.get(flow)
     for (let budget = DRAIN_LIMIT; frames !== undefined && budget > 0; ) {
       budget -= this.drain(budget)
       if (frames.length === 0) return
       for (const frame of this.#take(frames)) {
-        if (steerTo !== undefined) steerHeldFrame(frame, steerTo)
+        if (typeof steerTo === 'number') steerHeldFrameThrough(frame, steerTo)
+        else if (steerTo !== undefined) steerHeldFrame(frame, steerTo)
         this.#writeBack(frame)
       }
     }

@@ -1,2 +1,5 @@
+export type { EbpfRedirector, EbpfRedirectorOptions, EbpfRedirectorStatistics } from './ebpf-redirector.ts'
 export { DEFAULT_PINS } from './pins.ts'
 export * from './tc-redirector.ts'
+export type { XdpChoice } from './xdp-hook.ts'
+export * from './xdp-redirector.ts'

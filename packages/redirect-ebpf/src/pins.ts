@@ -51,7 +51,7 @@ export class PinFolder {
   }
 
   /** Pins what a process is about to attach, and returns the generation. Undoes what it did when it throws. */
-  pin(object: BpfObject): string {
+  pin(object: BpfObject, xdp?: BpfObject): string {
     const generation = join(this.#path, `${programInfo(object.program(NAMES.ingress)).id}`)
     try {
       // One that was left by a process which died here: its programs were never attached.
@@ -59,6 +59,8 @@ export class PinFolder {
       mkdirSync(generation, { recursive: true, mode: 0o700 })
       for (const name of Object.keys(MAP_LAYOUTS)) pinBpf(object.map(name).fd, join(generation, name))
       for (const name of [NAMES.ingress, NAMES.egress]) pinBpf(object.program(name), join(generation, name))
+      if (xdp === undefined) return generation
+      for (const name of [NAMES.driver, NAMES.generic]) pinBpf(xdp.program(name), join(generation, name))
       return generation
     } catch (error) {
       remove(generation)

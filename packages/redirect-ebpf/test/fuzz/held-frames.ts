@@ -1,7 +1,7 @@
 import { FlowKey, MacAddress } from '@xoffload/core'
 import { VIRTIO_NET_HEADER_LENGTH } from '@xoffload/linux'
 import { type FuzzTarget, must, mustEqualBytes, mutated, type Random } from '../../../core/test/support/fuzz/index.ts'
-import { heldFrameFlow, steerHeldFrame } from '../../src/held-frame.ts'
+import { heldFrameFlow, steerHeldFrame, steerHeldFrameThrough } from '../../src/held-frame.ts'
 import { tcpFrame } from '../netns/frames.ts'
 
 const SOURCE = VIRTIO_NET_HEADER_LENGTH + 6
@@ -49,6 +49,12 @@ export const heldFrames: FuzzTarget = {
     const incoming = ((input[SOURCE] ?? 0) & 1) === 0
     if (incoming) mustEqualBytes(steered.subarray(SOURCE - 6, SOURCE), target.bytes, 'the new destination')
     else mustEqualBytes(steered, input, 'a frame of this host stays as it is')
+    const through = input.slice()
+    steerHeldFrameThrough(through, 0x89abcdef)
+    const number = Uint8Array.of(1, 0, 0xef, 0xcd, 0xab, 0x89)
+    if (incoming) mustEqualBytes(through.subarray(SOURCE - 6, SOURCE), number, 'the number of the tunnel')
+    else mustEqualBytes(through, input, 'a frame of this host stays as it is')
+    mustEqualBytes(through.subarray(SOURCE), input.subarray(SOURCE), 'behind the destination nothing changes')
     mustEqualBytes(steered.subarray(SOURCE + 6), input.subarray(SOURCE + 6), 'behind the addresses nothing changes')
   },
 }

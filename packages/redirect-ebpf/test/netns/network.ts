@@ -1,7 +1,15 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { MacAddress } from '@xoffload/core'
-import { inNetworkNamespace, Rtnetlink, Tap, writeSysctl } from '@xoffload/linux'
+import {
+  attachXdp,
+  BpfObject,
+  inNetworkNamespace,
+  Rtnetlink,
+  setDeviceFeatures,
+  Tap,
+  writeSysctl,
+} from '@xoffload/linux'
 import { withoutVirtioHeader } from './frames.ts'
 
 /** Runs a command to its end. Throws with what it said when it fails. */
@@ -39,7 +47,8 @@ export class TestNetwork implements Disposable {
   readonly #bridge: string
   readonly #prefix = `xotc${process.pid}n${networks++}`
 
-  constructor() {
+  /** With `driver`, for native XDP on the devices of gateway and server, which steers what has whole checksums. */
+  constructor({ driver = false }: { readonly driver?: boolean } = {}) {
     this.#bridge = `${this.#prefix}b`
     this.#addNamespace(this.#bridge)
     run('ip', '-n', this.#bridge, 'link', 'add', 'br0', 'type', 'bridge')
@@ -51,8 +60,14 @@ export class TestNetwork implements Disposable {
       run('ip', '-n', namespace, 'addr', 'add', `${SERVICE_IPV4}/32`, 'dev', 'lo')
       run('ip', '-n', namespace, 'addr', 'add', `${SERVICE_IPV6}/128`, 'dev', 'lo', 'nodad')
     }
+    if (driver) {
+      this.client.inside(() => setDeviceFeatures(indexOf('eth0'), { 'tx-checksum-ip-generic': false }))
+      for (const name of ['g', 's']) inNetworkNamespace(`/run/netns/${this.#bridge}`, () => attachPass(name))
+    }
     // Tail loss probes would send a segment twice when this machine is busy; what must be resent waits for a timeout (200 ms).
     this.client.inside(() => writeSysctl('ipv4/tcp_early_retrans', 0))
+    // With XDP a veth device has room for 256 packets, and no large ones: what is under way must fit, or some are lost.
+    if (driver) this.client.inside(() => writeSysctl('ipv4/tcp_wmem', '4096 65536 131072'))
     run('ip', '-n', this.client.namespace, 'route', 'add', SERVICE_IPV4, 'via', this.gateway.ipv4)
     run('ip', '-n', this.client.namespace, '-6', 'route', 'add', SERVICE_IPV6, 'via', this.gateway.ipv6)
   }
@@ -88,6 +103,10 @@ export class TestNetwork implements Disposable {
     this.#addNamespace(namespace)
     run('ip', '-n', this.#bridge, 'link', 'add', suffix, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace)
     run('ip', '-n', this.#bridge, 'link', 'set', suffix, 'master', 'br0', 'up')
+    // XDP sees VLAN tags only where they are in the frame.
+    inNetworkNamespace(`/run/netns/${this.#bridge}`, () =>
+      setDeviceFeatures(indexOf(suffix), { 'tx-vlan-hw-insert': false, 'tx-vlan-stag-hw-insert': false }),
+    )
     // Duplicate address detection would keep the link-local address from being used for a second or two.
     inNetworkNamespace(`/run/netns/${namespace}`, () => writeSysctl('ipv6/conf/eth0/accept_dad', 0))
     run('ip', '-n', namespace, 'link', 'set', 'eth0', 'up')
@@ -105,22 +124,42 @@ export class TestNetwork implements Disposable {
   }
 }
 
+function indexOf(name: string): number {
+  using rtnetlink = new Rtnetlink()
+  const link = rtnetlink.link(name)
+  if (link === undefined) throw new Error(`there is no ${name}`)
+  return link.index
+}
+
+/** What native XDP on the other end of a veth pair needs. */
+function attachPass(name: string): void {
+  const object = BpfObject.load(readFileSync(new URL('../../../../testbed/bpf/xdp.o', import.meta.url)))
+  attachXdp(indexOf(name), object.program('pass'), 'driver')
+  object.close()
+}
+
 /** The next frame for a MAC address, as it is on the wire; what the switch floods (neighbour discovery) is passed over. */
 export async function frameFor(port: Tap, mac: MacAddress): Promise<Uint8Array> {
+  return withoutVirtioHeader(await virtioFrameFor(port, mac))
+}
+
+/** The same with its virtio-net header. */
+export async function virtioFrameFor(port: Tap, mac: MacAddress): Promise<Uint8Array> {
   let found: Uint8Array | undefined
   await until(`a frame for ${mac}`, () => {
     for (let frame = port.read(); frame !== undefined; frame = port.read()) {
-      found = withoutVirtioHeader(frame)
-      if (mac.equals(MacAddress.from(found.subarray(0, 6)))) return true
+      found = frame
+      if (mac.equals(MacAddress.from(withoutVirtioHeader(frame).subarray(0, 6)))) return true
     }
     return false
   })
   return found as Uint8Array
 }
 
-/** A counter of the host's stack: `Tcp OutRsts`, `Ip ReasmReqds` (/proc/net/snmp). */
+/** A counter of the host's stack: `Tcp OutRsts`, `Ip ReasmReqds` (/proc/net/snmp), `TcpExt TCPTimeouts` (/proc/net/netstat). */
 export function snmp(host: Host, section: string, name: string): number {
-  const text = host.inside(() => readFileSync('/proc/thread-self/net/snmp', 'utf8'))
+  const file = section.endsWith('Ext') ? 'netstat' : 'snmp'
+  const text = host.inside(() => readFileSync(`/proc/thread-self/net/${file}`, 'utf8'))
   const [names = [], values = []] = text
     .split('\n')
     .filter((line) => line.startsWith(`${section}: `))

@@ -1,8 +1,8 @@
 // Opens a redirector and puts the rules it is given: bun owner.ts DEVICE [FLOW-KEY-HEX=hold|MAC[@HANDOFF,EPOCH]]...
-// XOFFLOAD_PINS is the option `pins`.
+// XOFFLOAD_PINS is the option `pins`, XOFFLOAD_XDP the option `mode` of an XDP redirector; without it, it is one of tc.
 // Says on one line of JSON how that went, and then waits to be killed.
 import { FlowKey, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
-import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { TcRedirector, type XdpChoice, XdpRedirector } from '@xoffload/redirect-ebpf'
 
 const [device = '', ...rules] = process.argv.slice(2)
 
@@ -17,7 +17,9 @@ function parse(text: string): Rule {
 
 try {
   const pins = process.env.XOFFLOAD_PINS
-  const redirector = new TcRedirector({ device, ...(pins === undefined ? {} : { pins }) })
+  const options = { device, ...(pins === undefined ? {} : { pins }) }
+  const mode = process.env.XOFFLOAD_XDP as XdpChoice | undefined
+  const redirector = mode === undefined ? new TcRedirector(options) : new XdpRedirector({ ...options, mode })
   await redirector.open()
   for (const rule of rules) await redirector.put(parse(rule))
   process.stdout.write(`${JSON.stringify({ opened: true })}\n`)

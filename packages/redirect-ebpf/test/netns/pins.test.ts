@@ -79,12 +79,15 @@ async function reasonOf(operation: Promise<unknown>): Promise<string | undefined
   return error instanceof RedirectorError ? error.reason : undefined
 }
 
-test('what one that was killed left is adopted in its pins, and close removes them', async () => {
-  const first = await start('eth0', { XOFFLOAD_PINS: pins }, RULE_WORD)
+test.each([
+  ['tc', {}],
+  ['xdp', { XOFFLOAD_XDP: 'driver' }],
+])('what one of %s that was killed left is adopted in its pins, and close removes them', async (_kind, environment) => {
+  const first = await start('eth0', { XOFFLOAD_PINS: pins, ...environment }, RULE_WORD)
   expect(first.answer).toEqual({ opened: true })
   const [generation] = generations()
   await kill(first)
-  const second = await start('eth0', { XOFFLOAD_PINS: pins })
+  const second = await start('eth0', { XOFFLOAD_PINS: pins, ...environment })
   expect(second.answer).toEqual({ opened: true })
   // Those of the first are gone.
   expect(generations()).toHaveLength(1)

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { FlowKey, MacAddress, RedirectorError, type Rule } from '@xoffload/core'
 import { attachTc, BpfMap, BpfObject, bpfProgramInfo, createClsact, Rtnetlink, type Tap } from '@xoffload/linux'
-import { TcRedirector, type TcRedirectorOptions } from '@xoffload/redirect-ebpf'
+import { type EbpfRedirectorOptions, TcRedirector } from '@xoffload/redirect-ebpf'
 import { tcpFrame } from './frames.ts'
 import { run, SERVICE_IPV4, snmp, TestNetwork, until } from './network.ts'
 
@@ -30,7 +30,7 @@ function send(port: number): void {
   raw.write(tcpFrame({ source: CLIENT, destination: network.gateway.mac, from: flow.client, to: flow.service }))
 }
 
-async function opened(options: Partial<TcRedirectorOptions> = {}): Promise<TcRedirector & AsyncDisposable> {
+async function opened(options: Partial<EbpfRedirectorOptions> = {}): Promise<TcRedirector & AsyncDisposable> {
   const redirector = new TcRedirector({ device: 'eth0', ...options })
   await network.gateway.inside(() => redirector.open())
   return Object.assign(redirector, { [Symbol.asyncDispose]: () => network.gateway.inside(() => redirector.close()) })
@@ -275,7 +275,7 @@ describe('others on the device', () => {
 
   test('that are of another version of the layout are neither adopted nor replaced', async () => {
     const older = Buffer.from(
-      readFileSync(OBJECT).toString('latin1').replaceAll('xo_flows_v2', 'xo_flows_v1'),
+      readFileSync(OBJECT).toString('latin1').replaceAll('xo_flows_v3', 'xo_flows_v2'),
       'latin1',
     )
     attachAtOurPlace(older, 'xo_ingress')
