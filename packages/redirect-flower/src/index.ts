@@ -1,0 +1,8 @@
+export * from './checks.ts'
+export * from './flower-redirector.ts'
+export type { DumpPurpose, Exchange, FlowerConnection, FlowerKernel } from './kernel.ts'
+export { linuxKernel } from './linux-kernel.ts'
+export type { FlowerRedirectorOptions } from './options.ts'
+export type { DeviceDescription, FlowerHardware, FlowerProfile, ProfileRequest } from './profile.ts'
+export { KNOWN_REFUSALS, type KnownRefusal, refusal } from './refusal.ts'
+export * from './software.ts'
