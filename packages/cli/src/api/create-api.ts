@@ -13,6 +13,7 @@ import { serverRoutes } from './routes/servers.ts'
 import { Streams } from './streams.ts'
 import { tokenCheck } from './token.ts'
 
+/** Who may call the API, for how long, and who is told of errors. */
 export interface CreateApiOptions {
   /** What callers must show. Default: everybody who can reach the API may use it. */
   readonly token?: string

@@ -1,5 +1,6 @@
 import type { TextSource } from './text-stream.ts'
 
+/** Where events come from, and when they are given up. */
 export interface EventTextOptions {
   /** Begins to hand over events, until the result is called. */
   readonly subscribe: (send: (name: string, data: string) => void) => () => void

@@ -132,13 +132,15 @@ function addCounts(registry: Registry, operations: GatewayOperations): void {
     ],
   ] as const
   for (const [name, help, key] of counts) {
+    // What the redirector does not count is absent, not 0.
+    if (operations.counts()[key] === undefined) continue
     new Counter({
       name,
       help,
       registers: [registry],
       collect() {
         this.reset()
-        this.inc(operations.counts()[key])
+        this.inc(operations.counts()[key] ?? 0)
       },
     })
   }

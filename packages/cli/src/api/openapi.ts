@@ -13,6 +13,7 @@ export interface OpenApiDocument {
   }
 }
 
+/** An operation of an {@link OpenApiDocument}, as far as its page shows it. */
 export interface OpenApiOperation {
   readonly summary?: string
   readonly description?: string

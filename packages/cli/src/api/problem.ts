@@ -19,8 +19,8 @@ const orderStatus: Readonly<Record<OrderRefusal, number>> = {
   'unknown-flow': 404,
   'unknown-server': 404,
   busy: 409,
+  'no-target': 409,
   'server-down': 503,
-  'no-target': 503,
 }
 
 /**

@@ -104,7 +104,15 @@ export const ruleSchema = Type.Object(
       '`hold`: packets are stored until the rule changes. `steer`: they go to the target.',
     ),
     target: Type.Optional(
-      Type.Object({ mode: text('How packets are sent to the target.'), mac: text("The target's MAC address.") }),
+      Type.Object({
+        mode: text('How packets are sent to the target: `l2`, `vxlan` or `ipip`.'),
+        mac: Type.Optional(text("With `l2` and `vxlan`: the target's MAC address, or that of its tunnel device.")),
+        remote: Type.Optional(
+          text('With `vxlan` and `ipip`: the address at which the target takes packets of the tunnel.'),
+        ),
+        identifier: Type.Optional(Type.Integer({ description: 'With `vxlan`: the network identifier.' })),
+        port: Type.Optional(Type.Integer({ description: 'With `vxlan`: the UDP port of the target.' })),
+      }),
     ),
     silent: Type.Optional(
       Type.Boolean({ description: 'With `hold`: what the gateway says on the flow is discarded.' }),

@@ -22,6 +22,7 @@ export interface ApiServer {
   close(): Promise<void>
 }
 
+/** Who is told of errors, and whether another process is followed. */
 export interface ServeApiOptions {
   /** Takes errors that nobody foresaw. */
   readonly onError: (error: unknown) => void

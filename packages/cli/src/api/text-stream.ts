@@ -6,6 +6,7 @@ export interface TextSource {
   stop(): Promise<void> | void
 }
 
+/** How long a reader is waited for, and who is told of the end. */
 export interface TextStreamOptions {
   /** How long the reader may leave unread what was said, milliseconds; then the connection is cut. */
   readonly patience: number

@@ -1,4 +1,4 @@
-import type { FlowCounters, HandoffOutcome, ListedRule } from '@xoffload/core'
+import type { FlowCounters, HandoffOutcome, ListedRule, SteerTarget } from '@xoffload/core'
 import type { FlowView, GatewayEvent, HandoffView, ServerView } from '../gateway/operations.ts'
 import { flowId } from './flow-id.ts'
 import type { EventJson, FlowJson, HandoffJson, OutcomeJson, RuleJson, ServerJson } from './schemas.ts'
@@ -26,8 +26,11 @@ export function countersJson({ packets, bytes, egressPackets, lastSeen }: FlowCo
 export function ruleJson({ rule, counters }: ListedRule): RuleJson {
   const shown = { flow: flowId(rule.flow), action: rule.action, counters: countersJson(counters) }
   if (rule.action === 'hold') return { ...shown, silent: rule.silent ?? false }
-  const { mode, mac } = rule.target
-  return { ...shown, target: { mode, mac: mac.toString() }, ended: rule.ended ?? false }
+  return { ...shown, target: targetJson(rule.target), ended: rule.ended ?? false }
+}
+
+function targetJson(target: SteerTarget): NonNullable<RuleJson['target']> {
+  return target.mode === 'ipip' ? target : { ...target, mac: target.mac.toString() }
 }
 
 export function outcomeJson({ result, handoff, failure, times }: HandoffOutcome): OutcomeJson {

@@ -2,6 +2,7 @@ import { formatEndpoint } from '@xoffload/core'
 import { ApiClient, addressText, ClientError, parseApiAddress } from '../api/client/index.ts'
 import { readToken } from '../api/token.ts'
 import { loadApiConfig } from '../config/index.ts'
+import { configArgument } from './config-argument.ts'
 
 /** Where a gateway's API is when nothing is said. */
 const STANDARD_SOCKET = '/run/xoffload/gateway.sock'
@@ -14,10 +15,8 @@ export const apiArguments = {
     valueHint: 'unix:PATH | http://127.0.0.1:PORT',
   },
   config: {
-    type: 'string',
-    alias: 'c',
+    ...configArgument,
     description: "The gateway's configuration file, which says where its API is and where its token",
-    valueHint: 'FILE',
   },
   'token-file': { type: 'string', description: 'A file with the token that the API asks for', valueHint: 'FILE' },
   json: { type: 'boolean', description: 'One JSON object a line instead of a table' },

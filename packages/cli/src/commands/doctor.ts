@@ -2,13 +2,14 @@ import { XoffloadError } from '@xoffload/core'
 import { defineCommand } from 'citty'
 import { ConfigError, type ConfigKind, loadConfig } from '../config/index.ts'
 import { checks, type Examined, examine, type Finding } from '../doctor/index.ts'
+import { configArgument } from './config-argument.ts'
 import { reportErrors } from './report-errors.ts'
 
 export const doctorCommand = defineCommand({
   meta: { name: 'doctor', description: 'Say what this host lacks to be a gateway or a server; changes nothing' },
   args: {
     role: { type: 'positional', required: false, description: 'What the host is to be: gateway or server' },
-    config: { type: 'string', alias: 'c', description: 'Its configuration file, TOML or JSON', valueHint: 'FILE' },
+    config: { ...configArgument, description: 'Its configuration file, TOML or JSON' },
     json: { type: 'boolean', description: 'Print one JSON object a line: check, status, text' },
   },
   run: ({ args }) =>

@@ -2,6 +2,7 @@ import { defineCommand } from 'citty'
 import { loadConfig } from '../config/index.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import type { Successor } from '../gateway/succession.ts'
+import { requiredConfigArgument } from './config-argument.ts'
 import { runService } from './run-service.ts'
 
 const TAKE_OVER = '--take-over'
@@ -9,13 +10,7 @@ const TAKE_OVER = '--take-over'
 export const gatewayCommand = defineCommand({
   meta: { name: 'gateway', description: 'Accept client connections and hand them to servers' },
   args: {
-    config: {
-      type: 'string',
-      alias: 'c',
-      required: true,
-      description: 'Configuration file, TOML or JSON',
-      valueHint: 'FILE',
-    },
+    config: requiredConfigArgument,
     'take-over': {
       type: 'boolean',
       default: false,

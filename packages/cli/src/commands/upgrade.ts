@@ -1,6 +1,7 @@
 import { defineCommand } from 'citty'
 import { loadConfig } from '../config/index.ts'
 import { Predecessor } from '../gateway/ownership.ts'
+import { requiredConfigArgument } from './config-argument.ts'
 import { reportErrors } from './report-errors.ts'
 
 export const upgradeCommand = defineCommand({
@@ -9,13 +10,7 @@ export const upgradeCommand = defineCommand({
     description: 'Replace the running gateway process by a new one, with the program and configuration as they are now',
   },
   args: {
-    config: {
-      type: 'string',
-      alias: 'c',
-      required: true,
-      description: "The running gateway's configuration file",
-      valueHint: 'FILE',
-    },
+    config: { ...requiredConfigArgument, description: "The running gateway's configuration file" },
   },
   run: ({ args }) =>
     reportErrors(async () => {

@@ -74,6 +74,12 @@ export const gatewaySchema = Type.Object(
         handoffs: count('Handoffs in flight at once.', 1, 100_000, 1024),
         flows: count('Flows that can be steered at once: the size of the rule table.', 1, 67_108_864, 1_048_576),
         snapshotBytes: count('The longest message with a snapshot, bytes.', 65_536, 67_108_864, 35_651_584),
+        messages: count(
+          'Messages a second that are taken from one server, as an average; more are read later. Those that cause work count as 5; a connection that comes and goes takes 17.',
+          10_000,
+          10_000_000,
+          200_000,
+        ),
         acceptTimeout: count('From the offer until the server accepts, milliseconds.', 1, 600_000, 2000),
         serverTimeout: count(
           'How long a server may be without a control connection until its connections are given up, milliseconds.',

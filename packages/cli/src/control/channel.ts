@@ -1,7 +1,8 @@
-import type { Channel, HelloMessage, OutgoingMessage } from '@xoffload/core'
-import { wipeSnapshot } from '../runtime/wipe.ts'
+import { type Channel, type HelloMessage, type OutgoingMessage, type OutgoingOffer, wipeSnapshot } from '@xoffload/core'
+import { TokenBucket } from '../runtime/token-bucket.ts'
 import type { ControlConnection, ControlMessage } from './connection.ts'
 import { ControlError } from './errors.ts'
+import { defaultControlLimits } from './limits.ts'
 
 /** What the owner of control channels wants to know. Must not throw. Exactly one `onDown` follows each `onUp`. */
 export interface ControlHandlers {
@@ -11,7 +12,12 @@ export interface ControlHandlers {
   onMessage(channel: ControlChannel, message: ControlMessage): void
   /** The connection has ended: nothing more comes from it, and what was not written is lost. */
   onDown(channel: ControlChannel, reason: ControlError): void
+  /** The peer sends more messages than it may, and has to wait (`ControlLimits.messages`). Called at most once a minute. */
+  onThrottled?(channel: ControlChannel): void
 }
+
+/** How long it is not reported again that the peer has to wait, milliseconds. */
+const silence = 60_000
 
 /** The way to one host: the same object for as long as the listener or connector lives, across all of its connections. */
 export class ControlChannel implements Channel {
@@ -19,10 +25,14 @@ export class ControlChannel implements Channel {
   readonly #handlers: ControlHandlers
   #connection: ControlConnection | undefined
   #hello: HelloMessage | undefined
+  #reported = Number.NEGATIVE_INFINITY
+  /** What the peer may send. It outlives connections: a new one brings no new allowance. */
+  readonly allowance: TokenBucket
 
-  constructor(host: string, handlers: ControlHandlers) {
+  constructor(host: string, handlers: ControlHandlers, messages = defaultControlLimits.messages) {
     this.#host = host
     this.#handlers = handlers
+    this.allowance = new TokenBucket(messages, messages)
   }
 
   /** The peer's name, as its certificate proves it. */
@@ -55,7 +65,7 @@ export class ControlChannel implements Channel {
    * channel is down, `full` when the outgoing buffer has no room, `oversize` when the peer would not take so long a message. The
    * channel stays as it is, and nothing of the message is sent. Throws `CodecError` for a message that cannot be encoded.
    *
-   * The snapshot of an offer is overwritten, also when this throws: nobody uses it after that.
+   * What an offer carries is overwritten, also when this throws: nobody uses it after that.
    */
   send(message: OutgoingMessage): void {
     try {
@@ -63,7 +73,7 @@ export class ControlChannel implements Channel {
         throw new ControlError('closed', `there is no control connection to ${this.#host} now`)
       this.#connection.send(message)
     } finally {
-      if (message.type === 'offer') wipeSnapshot(message.snapshot)
+      if (message.type === 'offer') wipe(message)
     }
   }
 
@@ -85,9 +95,22 @@ export class ControlChannel implements Channel {
     this.#handlers.onMessage(this, message)
   }
 
+  /** The peer has to wait. For the listener and the connector. */
+  throttled(): void {
+    const now = performance.now()
+    if (now - this.#reported < silence) return
+    this.#reported = now
+    this.#handlers.onThrottled?.(this)
+  }
+
   /** The connection has ended. For the listener and the connector. */
   detach(reason: ControlError): void {
     this.#connection = undefined
     this.#handlers.onDown(this, reason)
   }
+}
+
+function wipe({ snapshot, application }: OutgoingOffer): void {
+  wipeSnapshot(snapshot)
+  application.fill(0)
 }

@@ -7,6 +7,8 @@ import {
   type Message,
   type OutgoingMessage,
 } from '@xoffload/core'
+import type { TokenBucket } from '../runtime/token-bucket.ts'
+import { costOf } from './cost.ts'
 import { ControlError } from './errors.ts'
 import { type ControlLimits, smallMessageLength, smallMessageReserve } from './limits.ts'
 import { OutgoingBuffer } from './outgoing.ts'
@@ -20,6 +22,9 @@ export type ControlMessage = Exclude<Message, { type: 'hello' | 'ping' | 'pong' 
 /** The part of a Bun TLS socket that a connection uses. */
 export interface ControlSocket {
   write(bytes: Uint8Array): number
+  /** Reads nothing more, until {@link resume}. */
+  pause(): void
+  resume(): void
   end(): void
   terminate(): void
 }
@@ -29,6 +34,8 @@ export interface ConnectionEvents {
   /** Both sides said hello. */
   onUp(connection: ControlConnection, hello: HelloMessage): void
   onMessage(message: ControlMessage): void
+  /** The peer has sent more than it may: nothing is read from it for a while. */
+  onThrottled(): void
   /** The connection ended after it was up. */
   onDown(reason: ControlError): void
   /** The connection ended before it was up. */
@@ -43,12 +50,15 @@ export interface ConnectionIdentity {
   readonly remote: string
   /** What this side says first. */
   readonly hello: HelloMessage
+  /** What the peer may send, across all of its connections. */
+  readonly allowance: TokenBucket
 }
 
 /** One TLS connection between two hosts that have proven who they are. Part of {@link ControlChannel}. */
 export class ControlConnection {
   readonly remote: string
   readonly #peer: string
+  readonly #allowance: TokenBucket
   readonly #socket: ControlSocket
   readonly #limits: ControlLimits
   readonly #events: ConnectionEvents
@@ -58,6 +68,8 @@ export class ControlConnection {
   #state: 'opening' | 'up' | 'down' = 'opening'
   #flushScheduled = false
   #blocked = false
+  /** Runs while nothing is read because the peer has sent too much. */
+  #pause: ReturnType<typeof setTimeout> | undefined
   #nonce = 0
   // Counted in ticks, not by the clock: a process that was stopped itself must read what waits before it judges the peer.
   #silentTicks = 0
@@ -67,6 +79,7 @@ export class ControlConnection {
   constructor(identity: ConnectionIdentity, socket: ControlSocket, limits: ControlLimits, events: ConnectionEvents) {
     this.remote = identity.remote
     this.#peer = identity.peer
+    this.#allowance = identity.allowance
     this.#socket = socket
     this.#limits = limits
     this.#events = events
@@ -118,6 +131,19 @@ export class ControlConnection {
     } finally {
       bytes.fill(0)
     }
+    this.#throttle()
+  }
+
+  /** What was read is handled in any case; when that was too much, the next is read later. */
+  #throttle(): void {
+    const wait = this.#allowance.wait()
+    if (wait === 0 || this.#state === 'down' || this.#pause !== undefined) return
+    this.#socket.pause()
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined
+      this.#socket.resume()
+    }, wait)
+    this.#events.onThrottled()
   }
 
   #read(bytes: Uint8Array): void {
@@ -149,6 +175,7 @@ export class ControlConnection {
     if (reachable) this.#flush()
     this.#state = 'down'
     clearInterval(this.#timer)
+    clearTimeout(this.#pause)
     if (reachable && this.#outgoing.length === 0) {
       this.#socket.end()
       setTimeout(() => this.#socket.terminate(), closeTimeout).unref()
@@ -162,6 +189,7 @@ export class ControlConnection {
 
   /** False when the connection has ended. */
   #dispatch(message: Message): boolean {
+    this.#allowance.spend(costOf(message))
     if (this.#state === 'opening') {
       if (message.type === 'hello') this.#greet(message)
       else this.fail(new ControlError('protocol', `${this.#peer} sent "${message.type}" before its hello`))
@@ -229,6 +257,8 @@ export class ControlConnection {
   #tick(): void {
     const { deadAfter, pingInterval } = this.#limits
     const allowed = Math.ceil(deadAfter / pingInterval)
+    // While nothing is read, nothing can be heard.
+    if (this.#pause !== undefined) this.#silentTicks = 0
     if (this.#silentTicks++ >= allowed) {
       this.fail(new ControlError('dead', `${this.#peer} gave no sign of life for ${deadAfter} ms`))
     } else if (this.#outgoing.length === 0) {

@@ -32,7 +32,7 @@ export class Dialer {
   #closed = false
 
   constructor(peer: ControlPeer, limits: ControlLimits, options: ControlConnectorOptions) {
-    this.channel = new ControlChannel(peer.name, options)
+    this.channel = new ControlChannel(peer.name, options, limits.messages)
     this.#peer = peer
     this.#limits = limits
     this.#options = options
@@ -116,7 +116,8 @@ export class Dialer {
 
   #greet(attempt: Attempt, socket: Bun.Socket<undefined>): void {
     const { name, endpoint } = this.#peer
-    const identity = { peer: name, remote: formatEndpoint(endpoint), hello: this.#options.hello }
+    const { allowance } = this.channel
+    const identity = { peer: name, remote: formatEndpoint(endpoint), hello: this.#options.hello, allowance }
     attempt.connection = new ControlConnection(identity, socket, this.#limits, {
       onUp: (connection, hello) => {
         clearTimeout(attempt.timer)
@@ -124,6 +125,7 @@ export class Dialer {
         this.channel.attach(connection, hello)
       },
       onMessage: (message) => this.channel.receive(message),
+      onThrottled: () => this.channel.throttled(),
       onDown: (reason) => this.#down(reason),
       onRejected: (reason) => this.#fail(attempt, reason),
     })

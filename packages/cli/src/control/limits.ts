@@ -12,6 +12,12 @@ export interface ControlLimits {
   readonly message: number
   /** Bytes that may wait to be written; not less than `message`. Default 64 MiB. */
   readonly outgoing: number
+  /**
+   * Messages a second that are taken from the peer, as an average; those of one second may come at once. More are read later: TCP's flow
+   * control makes the peer wait. A message that makes this host work counts as several, an offer, a take, a recall and a yield as 5. A
+   * connection that comes to a host and leaves it takes 17, so that there is room for 10,000 a second. Default 200,000.
+   */
+  readonly messages: number
   /** Connections to a listener that have not said hello yet; one more, and the oldest is refused. Default 64. */
   readonly opening: number
   /** Milliseconds until the second attempt to connect; each further one waits twice as long. Default 100. */
@@ -20,12 +26,14 @@ export interface ControlLimits {
   readonly reconnectMaximum: number
 }
 
+/** See {@link ControlLimits}. */
 export const defaultControlLimits: ControlLimits = {
   pingInterval: 1000,
   deadAfter: 3000,
   openTimeout: 3000,
   message: 34 * 1024 * 1024,
   outgoing: 64 * 1024 * 1024,
+  messages: 200_000,
   opening: 64,
   reconnectMinimum: 100,
   reconnectMaximum: 5000,

@@ -46,7 +46,9 @@ export class ControlListener {
     this.#options = options
     this.#limits = controlLimits(options.limits)
     checkCredentials(options.credentials, options.hello.host)
-    this.#channels = new Map(options.peers.map((peer) => [peer, new ControlChannel(peer, options)]))
+    this.#channels = new Map(
+      options.peers.map((peer) => [peer, new ControlChannel(peer, options, this.#limits.messages)]),
+    )
     this.#refusals = new RefusalReporter((remote, reason) => options.onRefused?.(remote, reason))
     this.#listener = this.#listen()
   }
@@ -132,13 +134,19 @@ export class ControlListener {
   #greet(socket: Socket, peer: string): void {
     const channel = this.#channels.get(peer)
     if (channel === undefined) return
-    const identity = { peer, remote: formatEndpoint(remoteOf(socket)), hello: this.#options.hello }
+    const identity = {
+      peer,
+      remote: formatEndpoint(remoteOf(socket)),
+      hello: this.#options.hello,
+      allowance: channel.allowance,
+    }
     socket.data.connection = new ControlConnection(identity, socket, this.#limits, {
       onUp: (connection, hello) => {
         this.#settle(socket)
         channel.attach(connection, hello)
       },
       onMessage: (message) => channel.receive(message),
+      onThrottled: () => channel.throttled(),
       onDown: (reason) => channel.detach(reason),
       onRejected: (reason) => this.#refuse(socket, reason),
     })

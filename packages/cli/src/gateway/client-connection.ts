@@ -1,6 +1,8 @@
+import type { FlowKey } from '@xoffload/core'
 import { flowOf } from '@xoffload/linux'
 import { parseRequestHead, type RequestHead } from '@xoffload/proxy-adapters/http'
 import type { Socket } from 'bun'
+import { joined } from '../runtime/joined.ts'
 import { SocketOrigin } from '../runtime/socket-origin.ts'
 import { Relay } from './relay.ts'
 import type { Server } from './server.ts'
@@ -8,6 +10,7 @@ import type { Server } from './server.ts'
 /** The receive buffer of Bun's event loop: a read that fills it is followed by another one before the pause takes effect. */
 const READ_BUFFER = 512 * 1024
 const LINE_FEED = 0x0a
+const NOTHING = new Uint8Array()
 /** Milliseconds that a client gets to read an error response and close. */
 const CLOSE_TIMEOUT = 1000
 /** Milliseconds that a relayed connection may take to reach its server, and that nothing may move on it then. */
@@ -17,7 +20,7 @@ const RELAY_IDLE_TIMEOUT = 120_000
 /** What the gateway does for its client connections. */
 export interface ConnectionOwner {
   readonly headBytes: number
-  /** The head of the first request is complete. The socket is paused. */
+  /** The head of a request is complete. The socket is paused. */
   requested(connection: ClientConnection, head: RequestHead): void
   /** The socket is closed. */
   closed(connection: ClientConnection): void
@@ -31,9 +34,12 @@ export class ClientConnection {
   readonly #owner: ConnectionOwner
   readonly #socket: Socket<ClientConnection>
   #phase: 'head' | 'moving' | 'handed-off' | 'relay' | 'closing' | 'closed' = 'head'
-  #received: Uint8Array = new Uint8Array()
+  /** What was read and is served elsewhere. Overwritten when nobody here needs it any more (invariant 9). */
+  #received: Uint8Array = NOTHING
   #clientEnded = false
   #origin: SocketOrigin | undefined
+  /** To be called when the client goes away while the connection moves. */
+  #onGone: ((flow: FlowKey) => void) | undefined
   #relay: Relay | undefined
   #relayServer: Server | undefined
   /** What a server's application had written and TCP had not sent when the connection came back here. */
@@ -45,7 +51,7 @@ export class ClientConnection {
     owner: ConnectionOwner,
     socket: Socket<ClientConnection>,
     headTimeout: number,
-    unsent: Uint8Array = new Uint8Array(),
+    unsent: Uint8Array = NOTHING,
   ) {
     this.#owner = owner
     this.#socket = socket
@@ -101,9 +107,13 @@ export class ClientConnection {
 
   close(): void {
     if (this.#phase === 'closed') return
+    const moving = this.#phase === 'moving'
     this.#phase = 'closed'
     this.deadline = undefined
+    this.#forget()
+    this.#unsent.fill(0)
     this.#origin?.closed()
+    if (moving && this.#origin !== undefined) this.#onGone?.(this.#origin.flow)
     this.#endRelay()
     this.#owner.closed(this)
   }
@@ -111,12 +121,17 @@ export class ClientConnection {
   /** The deadline has passed. */
   expire(): void {
     this.deadline = undefined
-    if (this.#phase !== 'head' || this.#received.length === 0) this.#socket.terminate()
+    if (this.#phase !== 'head' || this.#unsent.length > 0) this.#socket.terminate()
+    else if (this.#received.length === 0) this.#closeOrderly()
     else this.refuse(408, 'the request head did not arrive in time')
   }
 
-  /** Makes the connection the origin of a handoff. It must be paused, and stays so. */
-  originate(): SocketOrigin {
+  /**
+   * Makes the connection the origin of a handoff. It must be paused, and stays so. `onGone` is called when the client resets the connection
+   * before the handoff is over: what it sends after the flow is locked is held, so that this is soon or never.
+   */
+  originate(onGone: (flow: FlowKey) => void): SocketOrigin {
+    this.#onGone = onGone
     // Bun documents no property for the file descriptor of a socket in its types.
     const { fd } = this.#socket as unknown as { fd: number }
     this.#origin = new SocketOrigin({
@@ -132,8 +147,12 @@ export class ClientConnection {
   handedOff(): void {
     if (this.#phase === 'moving') this.#phase = 'handed-off'
     // The target has it.
-    this.#received.fill(0)
-    this.#received = new Uint8Array()
+    this.#forget()
+  }
+
+  /** Whether the socket is gone. */
+  get isClosed(): boolean {
+    return this.#phase === 'closed'
   }
 
   /** Serves the connection through this process: everything goes to `server`, what was read of it first. */
@@ -152,11 +171,12 @@ export class ClientConnection {
       finished: (broken: boolean) => {
         this.#endRelay()
         if (broken) this.#socket.terminate()
-        else this.#closeAfterResponse()
+        else this.#closeOrderly()
       },
     }
     this.#relay = Relay.start(owner, this.#socket, server.proxy, this.#received, this.#clientEnded)
-    this.#received = new Uint8Array()
+    // The relay's now.
+    this.#received = NOTHING
   }
 
   /** Answers with an error and closes. */
@@ -164,8 +184,9 @@ export class ClientConnection {
     if (this.#phase === 'closed') return
     const body = `${reason}\n`
     const head = `HTTP/1.1 ${status} ${STATUS_TEXTS[status] ?? 'Error'}\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`
+    this.#forget()
     this.#socket.write(head + body)
-    this.#closeAfterResponse()
+    this.#closeOrderly()
   }
 
   /** Closes without another word: an RST when something was not read. */
@@ -174,10 +195,11 @@ export class ClientConnection {
   }
 
   #append(chunk: Uint8Array): void {
-    this.#received = this.#received.length === 0 ? chunk.slice() : Buffer.concat([this.#received, chunk])
-    if (this.#phase !== 'head') return
     // Only the end of a line can make a head complete or wrong: one that comes byte by byte is not parsed at every byte.
-    if (this.#received.length < this.#owner.headBytes && !chunk.includes(LINE_FEED)) return
+    const { length } = chunk
+    const mayBeComplete = chunk.includes(LINE_FEED)
+    this.#received = this.#received.length === 0 ? chunk : joined(this.#received, chunk)
+    if (this.#phase !== 'head' || (this.#received.length < this.#owner.headBytes && !mayBeComplete)) return
     const head = parseRequestHead(this.#received, { headSize: this.#owner.headBytes })
     if (head.kind === 'incomplete') return
     if (head.kind === 'error') {
@@ -187,21 +209,28 @@ export class ClientConnection {
     this.#phase = 'moving'
     this.deadline = undefined
     this.#socket.pause()
-    if (chunk.length < READ_BUFFER) this.#owner.requested(this, head)
+    if (length < READ_BUFFER) this.#owner.requested(this, head)
     else setImmediate(() => this.#phase === 'moving' && this.#owner.requested(this, head))
   }
 
   #sendUnsent(): void {
     if (this.#unsent.length === 0) return
-    this.#unsent = this.#unsent.subarray(Math.max(this.#socket.write(this.#unsent), 0))
+    const sent = Math.max(this.#socket.write(this.#unsent), 0)
+    this.#unsent.fill(0, 0, sent)
+    this.#unsent = this.#unsent.subarray(sent)
+  }
+
+  #forget(): void {
+    this.#received.fill(0)
+    this.#received = NOTHING
   }
 
   #moved(): void {
     this.deadline = performance.now() + RELAY_IDLE_TIMEOUT
   }
 
-  /** Sends a FIN and reads on for a while: closing with unread bytes would make an RST that destroys the response. */
-  #closeAfterResponse(): void {
+  /** Sends a FIN and reads on for a while: closing with unread bytes would make an RST that destroys what was sent. */
+  #closeOrderly(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closing'
     this.deadline = performance.now() + CLOSE_TIMEOUT

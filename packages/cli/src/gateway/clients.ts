@@ -15,6 +15,7 @@ const SWEEP_INTERVAL = 250
 /** How long a connection that a server has given back may wait for its next request, in milliseconds. */
 const IDLE_TIMEOUT = 60_000
 
+/** What {@link Clients} need. */
 export interface ClientsOptions {
   readonly log: Log
   readonly limits: { readonly headBytes: number; readonly headTimeout: number; readonly connections: number }

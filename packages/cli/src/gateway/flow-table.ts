@@ -13,6 +13,14 @@ export interface Recall {
   readonly gone?: () => void
 }
 
+/** What one server has said of a flow that moves. It may be about an earlier connection of the flow. */
+export interface EarlyWords {
+  /** The connection has ended. */
+  end?: HandoffReference
+  /** The connection stands at a request boundary. */
+  yield?: YieldMessage
+}
+
 /** A flow that is being handed off or has been. */
 export interface FlowEntry {
   readonly flow: FlowKey
@@ -22,10 +30,10 @@ export interface FlowEntry {
   state: 'moving' | 'steered' | 'ended'
   /** The handoff that brought it to the server, once that has happened. */
   reference?: HandoffReference
-  /** An end that a server told before the outcome of a handoff was known: it may be that of an earlier connection. */
-  earlyEnd?: HandoffReference & { readonly host: string }
-  /** A yield that came from a server before the outcome of the handoff was known. */
-  earlyYield?: YieldMessage & { readonly host: string }
+  /** While it moves away from its server: where to, undefined when it comes to the gateway. */
+  target?: Server | undefined
+  /** What the servers of a handoff have said of the flow before its outcome was known, by their names. */
+  early?: Map<string, EarlyWords> | undefined
   recall?: Recall
   /** When it came to its server, milliseconds of `performance.now()`. */
   since: number
@@ -54,6 +62,18 @@ export class FlowTable {
     return this.#add({ flow, server, state: 'steered', reference, since: performance.now(), moves: 1 })
   }
 
+  /** The connection is to leave its server, for another one or for the gateway. */
+  move(entry: FlowEntry, target: Server | undefined): void {
+    entry.state = 'moving'
+    entry.target = target
+  }
+
+  /** It stays where it is. */
+  stay(entry: FlowEntry): void {
+    entry.state = 'steered'
+    entry.target = undefined
+  }
+
   /** The connection has come to the server by this handoff. */
   assign(entry: FlowEntry, server: Server, reference: HandoffReference): void {
     if (this.holds(entry)) {
@@ -62,9 +82,28 @@ export class FlowTable {
     }
     entry.server = server
     entry.reference = reference
-    entry.state = 'steered'
+    this.stay(entry)
     entry.since = performance.now()
     entry.moves++
+  }
+
+  /**
+   * Where to keep what a server says of a flow that moves; undefined when its handoff does not concern that server. Each has a place of
+   * its own, so that none overwrites what another one has said.
+   */
+  early(entry: FlowEntry, host: string): EarlyWords | undefined {
+    if (host !== entry.server.name && host !== entry.target?.name) return undefined
+    entry.early ??= new Map()
+    const words = entry.early.get(host) ?? {}
+    entry.early.set(host, words)
+    return words
+  }
+
+  /** What the server that has the connection now has said of the flow while it moved. The rest is forgotten. */
+  takeEarly(entry: FlowEntry): EarlyWords {
+    const words = entry.early?.get(entry.server.name) ?? {}
+    entry.early = undefined
+    return words
   }
 
   /** Whether the entry is still the flow's. */
@@ -98,9 +137,4 @@ export class FlowTable {
     entry.server.connections++
     return entry
   }
-}
-
-/** Whether two references name the same handoff. */
-export function sameHandoff(one: HandoffReference | undefined, other: HandoffReference): boolean {
-  return one !== undefined && one.handoff === other.handoff && one.epoch === other.epoch
 }

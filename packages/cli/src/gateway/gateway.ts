@@ -1,4 +1,4 @@
-import { HandoffCoordinator, LocalTarget, type Redirector, type ServerSelector } from '@xoffload/core'
+import { HandoffCoordinator, LocalTarget, type Redirector, type ServerSelector, serviceFilter } from '@xoffload/core'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import { type ApiServer, serveApi } from '../api/index.ts'
 import type { GatewayConfig } from '../config/index.ts'
@@ -6,13 +6,13 @@ import { readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
+import { socketRestorer } from '../runtime/restored-socket.ts'
 import { runAll } from '../runtime/run-all.ts'
-import { socketRestorer } from '../server/restored-socket.ts'
 import { Clients } from './clients.ts'
 import { FlowTable } from './flow-table.ts'
 import { Journal } from './journal.ts'
 import { Moves } from './moves.ts'
-import type { GatewayOperations } from './operations.ts'
+import type { GatewayOperations, HeldPacketCounts } from './operations.ts'
 import { Operator } from './operator.ts'
 import { Predecessor } from './ownership.ts'
 import { Recovery } from './recovery.ts'
@@ -34,6 +34,8 @@ export interface GatewayOptions {
   readonly log?: Log
   /** Default: a `TcRedirector` on the configured device. */
   readonly redirector?: Redirector
+  /** What `redirector` counts of held flows. */
+  readonly heldPackets?: () => HeldPacketCounts
   readonly selector?: ServerSelector
   /** Takes over from the process that has the device, without closing a connection. Default false. */
   readonly takeOver?: boolean
@@ -42,7 +44,7 @@ export interface GatewayOptions {
 }
 
 /**
- * The host at which client packets arrive: accepts connections, reads the first request's head, selects a server and hands the
+ * The host at which client packets arrive: accepts connections, reads the head of a request, selects a server and hands the
  * connection over, or relays it when that is impossible. It coordinates every move of a connection, and finds those again that an earlier
  * process of this gateway has handed over.
  */
@@ -68,7 +70,7 @@ export class Gateway {
 
   private constructor(config: GatewayConfig, options: GatewayOptions, selector: ServerSelector) {
     const log = options.log ?? jsonLog(config.log)
-    const redirector = options.redirector ?? new TcRedirector({ device: config.device, capacity: config.limits.flows })
+    const { redirector, heldPackets } = redirectorOf(config, options)
     const servers = config.servers.map(({ name, proxy }) => new Server(name, proxy))
     const flows = new FlowTable()
     const journal = new Journal(log)
@@ -128,8 +130,7 @@ export class Gateway {
       journal,
       log,
       here: (flow) => clients.has(flow),
-      serves: ({ service: { address, port } }) =>
-        config.service.some((endpoint) => endpoint.address === address && endpoint.port === port),
+      serves: serviceFilter(config.service),
       maximumConnections: limits.flows,
     })
     const channels = new ServerChannels({ config, servers, coordinator, steering, moves, recovery, journal, log })
@@ -148,7 +149,7 @@ export class Gateway {
       retiring: async () => await this.#api?.close(),
       sweeping: (on) => this.#sweeping(on),
     })
-    this.operations = new Operator({ name, servers, steering, moves, redirector, journal })
+    this.operations = new Operator({ name, servers, steering, moves, redirector, journal, heldPackets })
     this.#config = config
     this.#log = log
     this.#redirector = redirector
@@ -249,5 +250,21 @@ export class Gateway {
       // It goes on as before, now that the device is free.
       () => this.#predecessor?.close(),
     ])
+  }
+}
+
+/** The redirector of a gateway, and what it counts. */
+function redirectorOf(
+  { device, limits }: GatewayConfig,
+  { redirector, heldPackets }: GatewayOptions,
+): { readonly redirector: Redirector; readonly heldPackets: GatewayOptions['heldPackets'] } {
+  if (redirector !== undefined) return { redirector, heldPackets }
+  const own = new TcRedirector({ device, capacity: limits.flows })
+  return {
+    redirector: own,
+    heldPackets: () => {
+      const { heldIngress, heldEgress, droppedHeldFrames } = own.statistics()
+      return { heldPackets: Number(heldIngress + heldEgress), droppedHeldPackets: droppedHeldFrames }
+    },
   }
 }

@@ -4,13 +4,14 @@ import {
   type HandoffOutcome,
   type OutgoingMessage,
   type SelectionRequest,
+  sameHandoff,
   XoffloadError,
   type YieldMessage,
 } from '@xoffload/core'
 import { parseRequestHead } from '@xoffload/proxy-adapters/http'
 import type { ControlChannel } from '../control/index.ts'
 import { errorText, type Log } from '../runtime/log.ts'
-import { type FlowEntry, type Recall, sameHandoff } from './flow-table.ts'
+import type { FlowEntry, Recall } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import { OrderError } from './order-error.ts'
 import { type Selection, selectionRequest } from './selection.ts'
@@ -21,8 +22,8 @@ import type { Steering } from './steering.ts'
 const RECALL_INTERVAL = 1000
 /** How many connections one sweep asks for. */
 const MAXIMUM_RECALLS = 1024
-const NO_APPLICATION_DATA = new Uint8Array()
 
+/** What {@link Moves} work with. */
 export interface MovesOptions {
   readonly steering: Steering
   readonly selection: Selection
@@ -63,9 +64,10 @@ export class Moves {
   yielded(channel: ControlChannel, message: YieldMessage): void {
     const entry = this.#steering.flows.get(message.flow)
     const keep = (): void => this.#send(channel, { type: 'keep', handoff: message.handoff, epoch: message.epoch })
-    if (entry?.state === 'moving') {
-      // It may come in one piece with the word that the handoff is done.
-      entry.earlyYield = { ...message, host: channel.host }
+    // It may come in one piece with the word that the handoff is done.
+    const early = entry?.state === 'moving' ? this.#steering.flows.early(entry, channel.host) : undefined
+    if (early !== undefined) {
+      early.yield = message
       return
     }
     const known =
@@ -89,13 +91,11 @@ export class Moves {
 
   /** The handoff of the flow is over and its connection is at the entry's server: what has come early is looked at now. */
   settled(entry: FlowEntry): void {
-    const { earlyYield } = entry
-    delete entry.earlyYield
-    this.#steering.settled(entry)
+    const early = this.#steering.flows.takeEarly(entry)
     const channel = entry.server.destination?.channel
-    if (earlyYield === undefined || channel === undefined) return
-    // Another one is out of date, or not this server's to send.
-    if (earlyYield.host === channel.host && sameHandoff(entry.reference, earlyYield)) this.yielded(channel, earlyYield)
+    // One of an earlier connection means nothing.
+    if (sameHandoff(entry.reference, early.end)) this.#steering.end(entry)
+    else if (early.yield !== undefined && channel !== undefined) this.yielded(channel, early.yield)
   }
 
   /** Asks for a connection at its next request boundary, to give it to `target`. Throws {@link OrderError} `busy`. */
@@ -180,9 +180,9 @@ export class Moves {
     const target = choice === 'gateway' ? undefined : choice.server
     const destination = target === undefined ? this.#gateway.destination : target.destination
     if (source === undefined || connection === undefined || destination === undefined) return false
-    entry.state = 'moving'
+    this.#steering.flows.move(entry, target)
     const yielded = { flow, channel: source.channel, connection, steer: source.steer }
-    const outcome = await this.#steering.coordinator.handOff(yielded, destination, NO_APPLICATION_DATA)
+    const outcome = await this.#steering.coordinator.handOff(yielded, destination)
     this.#journal.handoff({
       flow,
       direction: target === undefined ? 'server-to-gateway' : 'server-to-server',
@@ -207,7 +207,7 @@ export class Moves {
     }
     if (target !== undefined && result === 'handed-off') {
       flows.assign(entry, target, { handoff, epoch: coordinator.epoch })
-    } else entry.state = 'steered'
+    } else flows.stay(entry)
     this.settled(entry)
   }
 

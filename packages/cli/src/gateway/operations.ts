@@ -44,8 +44,16 @@ export type GatewayEvent =
   | { readonly type: 'server-up' | 'server-down'; readonly server: string }
   | { readonly type: 'drain'; readonly server: string; readonly remaining: number }
 
-/** Numbers since the start of the process. */
-export interface GatewayCounts {
+/** What a redirector may count of held flows, since the start of the process. */
+export interface HeldPacketCounts {
+  /** Packets that were stored. */
+  readonly heldPackets: number
+  /** Packets that were discarded because the store was full. */
+  readonly droppedHeldPackets: number
+}
+
+/** Numbers since the start of the process. Those of held packets are there when the redirector counts them. */
+export interface GatewayCounts extends Partial<HeldPacketCounts> {
   /** By direction and result of the handoff. */
   readonly handoffs: readonly {
     readonly direction: Direction
@@ -55,9 +63,6 @@ export interface GatewayCounts {
   /** Connections that were accepted, and those of them that were relayed. */
   readonly accepted: number
   readonly relayed: number
-  /** Packets of held flows that were stored, and that were discarded because the store was full. */
-  readonly heldPackets: number
-  readonly droppedHeldPackets: number
   /** Rules that no connection justified and that were removed or set right. */
   readonly mendedRules: number
 }

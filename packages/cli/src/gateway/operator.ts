@@ -1,13 +1,21 @@
 import type { FlowCounters, FlowKey, HandoffOutcome, ListedRule, Redirector } from '@xoffload/core'
-import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { FlowEntry } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import type { Moves } from './moves.ts'
-import type { FlowView, GatewayCounts, GatewayEvent, GatewayOperations, HandoffView, ServerView } from './operations.ts'
+import type {
+  FlowView,
+  GatewayCounts,
+  GatewayEvent,
+  GatewayOperations,
+  HandoffView,
+  HeldPacketCounts,
+  ServerView,
+} from './operations.ts'
 import { OrderError } from './order-error.ts'
 import type { Server } from './server.ts'
 import type { Steering } from './steering.ts'
 
+/** What an {@link Operator} sees and acts on. */
 export interface OperatorOptions {
   readonly name: string
   readonly servers: readonly Server[]
@@ -15,6 +23,8 @@ export interface OperatorOptions {
   readonly moves: Moves
   readonly redirector: Redirector
   readonly journal: Journal
+  /** What the redirector counts of held flows, when it does. */
+  readonly heldPackets: (() => HeldPacketCounts) | undefined
 }
 
 /** {@link GatewayOperations} on what a gateway is made of. */
@@ -25,14 +35,16 @@ export class Operator implements GatewayOperations {
   readonly #moves: Moves
   readonly #redirector: Redirector
   readonly #journal: Journal
+  readonly #heldPackets: OperatorOptions['heldPackets']
 
-  constructor({ name, servers, steering, moves, redirector, journal }: OperatorOptions) {
+  constructor({ name, servers, steering, moves, redirector, journal, heldPackets }: OperatorOptions) {
     this.name = name
     this.#servers = servers
     this.#steering = steering
     this.#moves = moves
     this.#redirector = redirector
     this.#journal = journal
+    this.#heldPackets = heldPackets
   }
 
   servers(): readonly ServerView[] {
@@ -63,15 +75,7 @@ export class Operator implements GatewayOperations {
 
   counts(): GatewayCounts {
     const { results: handoffs, accepted, relayed, mendedRules } = this.#journal
-    const held = this.#redirector instanceof TcRedirector ? this.#redirector.statistics() : undefined
-    return {
-      handoffs,
-      accepted,
-      relayed,
-      mendedRules,
-      heldPackets: held === undefined ? 0 : Number(held.heldIngress + held.heldEgress),
-      droppedHeldPackets: held?.droppedHeldFrames ?? 0,
-    }
+    return { handoffs, accepted, relayed, mendedRules, ...this.#heldPackets?.() }
   }
 
   watch(listener: (event: GatewayEvent) => void): () => void {

@@ -1,4 +1,5 @@
 import {
+  type Clock,
   type FlowKey,
   type Redirector,
   type ReportedConnection,
@@ -7,12 +8,16 @@ import {
   reconcile,
   type ServerReport,
   type SteerTarget,
+  sameHandoff,
+  sameTarget,
   type Verdict,
 } from '@xoffload/core'
+import { systemClock } from '../runtime/clock.ts'
 import { errorText, type Log } from '../runtime/log.ts'
-import { type FlowEntry, sameHandoff } from './flow-table.ts'
+import type { FlowEntry } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import type { Server } from './server.ts'
+import { StaleRules } from './stale-rules.ts'
 import type { Steering } from './steering.ts'
 
 /** How long servers may take to connect and report after the start, until what they have is taken for gone, in milliseconds. */
@@ -20,6 +25,7 @@ const REPORT_TIMEOUT = 30_000
 /** How often every server is asked for its connections, in milliseconds. */
 const AUDIT_INTERVAL = 60_000
 
+/** What a {@link Recovery} works with. */
 export interface RecoveryOptions {
   readonly steering: Steering
   readonly redirector: Redirector
@@ -32,6 +38,8 @@ export interface RecoveryOptions {
   readonly serves: (flow: FlowKey) => boolean
   /** The most connections that a server may report. */
   readonly maximumConnections: number
+  /** Default: the system's. */
+  readonly clock?: Clock
 }
 
 /** A server's answer to one question, as far as it has arrived. */
@@ -57,12 +65,25 @@ export class Recovery {
   /** Flows that were decided on since the start: a first answer says nothing of what has happened since. */
   readonly #decided = new Set<string>()
   readonly #asked = new Map<Server, number>()
+  /** Once the rules of an earlier process are decided on. */
+  readonly #stale: StaleRules
   #found = 0
   #deadline = 0
   #settled = false
 
   constructor(options: RecoveryOptions) {
+    const { steering, redirector, log } = options
     this.#options = options
+    this.#stale = new StaleRules({
+      list: () => redirector.list(),
+      clock: options.clock ?? systemClock,
+      isJustified: (flow) => steering.flows.get(flow) !== undefined || steering.coordinator.isInFlight(flow),
+      remove: (flow) => {
+        this.#mended(flow, 'gone')
+        steering.lost(flow)
+      },
+      onError: (error) => log('errors', { event: 'error', step: 'list the rules', error: errorText(error) }),
+    })
   }
 
   /** Takes over the rules that an earlier process has left. Their flows go on meanwhile. */
@@ -78,8 +99,8 @@ export class Recovery {
     return this.#found
   }
 
-  /** The server's control channel is up. */
-  connected(server: Server): void {
+  /** Asks the server for its connections: its control channel is up, or it is time again. */
+  audit(server: Server): void {
     const nonce = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0
     const asked = performance.now()
     this.#audits.set(server, { nonce, asked, connections: new Map() })
@@ -120,8 +141,9 @@ export class Recovery {
   sweep(): void {
     const now = performance.now()
     if (!this.#settled && (this.#allReported || now >= this.#deadline)) this.#settle()
+    if (this.#settled) this.#stale.sweep()
     for (const server of this.#options.servers) {
-      if (server.up && now - (this.#asked.get(server) ?? now) >= AUDIT_INTERVAL) this.connected(server)
+      if (server.up && now - (this.#asked.get(server) ?? now) >= AUDIT_INTERVAL) this.audit(server)
     }
   }
 
@@ -249,5 +271,5 @@ export class Recovery {
 }
 
 function leadsTo(target: SteerTarget, { destination }: Server): boolean {
-  return destination?.steer.mac.equals(target.mac) ?? false
+  return destination !== undefined && sameTarget(destination.steer, target)
 }

@@ -1,8 +1,9 @@
 import type { Socket } from 'bun'
+import { joined } from '../runtime/joined.ts'
 
 /**
  * One direction of a relayed connection, with backpressure: at most one chunk waits here, and while one waits, `from` is paused.
- * The owner passes on the events of both sockets.
+ * The owner passes on the events of both sockets. Bytes are overwritten when they are out (invariant 9).
  */
 class Pipe {
   readonly #from: Socket<unknown>
@@ -18,8 +19,7 @@ class Pipe {
   /** A chunk arrived at `from`. */
   push(chunk: Uint8Array): void {
     // A read may still complete after the pause: it is queued behind what waits.
-    const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk])
-    this.#write(bytes)
+    this.#write(this.#rest === undefined ? chunk : joined(this.#rest, chunk))
     if (this.#rest !== undefined) this.#from.pause()
   }
 
@@ -47,9 +47,16 @@ class Pipe {
     return this.#ended && this.#rest === undefined
   }
 
+  /** What waits is not needed any more. */
+  drop(): void {
+    this.#rest?.fill(0)
+    this.#rest = undefined
+  }
+
   #write(bytes: Uint8Array): void {
     const written = Math.max(this.#to.write(bytes), 0)
-    this.#rest = written < bytes.length ? bytes.slice(written) : undefined
+    bytes.fill(0, 0, written)
+    this.#rest = written < bytes.length ? bytes.subarray(written) : undefined
   }
 }
 
@@ -70,14 +77,20 @@ export class Relay {
   #server: Socket<unknown> | undefined
   #toServer: Pipe | undefined
   #toClient: Pipe | undefined
+  /** What was read from the client before. */
+  readonly #received: Uint8Array
   #closed = false
 
-  private constructor(owner: RelayOwner, client: Socket<unknown>) {
+  private constructor(owner: RelayOwner, client: Socket<unknown>, received: Uint8Array) {
     this.#owner = owner
     this.#client = client
+    this.#received = received
   }
 
-  /** Connects to `server`, sends `received` first, and then whatever comes. The client must be paused; the relay resumes it. */
+  /**
+   * Connects to `server`, sends `received` first, and then whatever comes. The client must be paused; the relay resumes it. `received` is
+   * the relay's, which overwrites it.
+   */
   static start(
     owner: RelayOwner,
     client: Socket<unknown>,
@@ -85,13 +98,13 @@ export class Relay {
     received: Uint8Array,
     clientEnded: boolean,
   ): Relay {
-    const relay = new Relay(owner, client)
+    const relay = new Relay(owner, client, received)
     Bun.connect({
       hostname: server.address,
       port: server.port,
       allowHalfOpen: true,
       socket: {
-        open: (socket) => relay.#connected(socket, received, clientEnded),
+        open: (socket) => relay.#connected(socket, clientEnded),
         data: (_socket, chunk) => {
           owner.moved()
           relay.#toClient?.push(chunk)
@@ -129,9 +142,12 @@ export class Relay {
     this.#closed = true
     this.#server?.terminate()
     this.#server = undefined
+    this.#toServer?.drop()
+    this.#toClient?.drop()
+    this.#received.fill(0)
   }
 
-  #connected(socket: Socket<unknown>, received: Uint8Array, clientEnded: boolean): void {
+  #connected(socket: Socket<unknown>, clientEnded: boolean): void {
     if (this.#closed) {
       socket.terminate()
       return
@@ -142,7 +158,7 @@ export class Relay {
     this.#toServer = new Pipe(this.#client, socket)
     this.#toClient = new Pipe(socket, this.#client)
     this.#client.resume()
-    this.#toServer.push(received)
+    this.#toServer.push(this.#received)
     if (clientEnded) this.#toServer.end()
   }
 

@@ -8,8 +8,7 @@ import type { Moves } from './moves.ts'
 import { type Selection, selectionRequest } from './selection.ts'
 import type { Server } from './server.ts'
 
-const NO_APPLICATION_DATA = new Uint8Array()
-
+/** What {@link Requests} work with. */
 export interface RequestsOptions {
   /** The gateway's name. */
   readonly name: string
@@ -72,10 +71,10 @@ export class Requests {
       this.#relay(connection, server)
       return
     }
-    const origin = connection.originate()
+    const origin = connection.originate((gone) => coordinator.clientGone(gone))
     const { flow } = origin
     const entry = flows.begin(flow, server)
-    const outcome = await coordinator.handOff(origin, destination, NO_APPLICATION_DATA)
+    const outcome = await coordinator.handOff(origin, destination)
     journal.handoff({ flow, direction: 'gateway-to-server', from: name, to: server.name, outcome })
     if (outcome.result === 'handed-off') {
       connection.handedOff()
@@ -89,6 +88,7 @@ export class Requests {
   }
 
   #relay(connection: ClientConnection, server: Server | undefined): void {
+    if (connection.isClosed) return
     if (server?.proxy === undefined) {
       connection.refuse(503, 'no server is available')
       return

@@ -19,6 +19,7 @@ import type { Steering } from './steering.ts'
 /** How often {@link ServerChannels.allUp} looks, in milliseconds. */
 const POLL_INTERVAL = 5
 
+/** Whom messages of servers concern, and what the channels are made of. */
 export interface ServerChannelsOptions {
   readonly config: GatewayConfig
   readonly servers: readonly Server[]
@@ -47,11 +48,12 @@ export class ServerChannels {
     this.#connector = new ControlConnector({
       peers: config.servers.map(({ name, control }) => ({ name, endpoint: control })),
       credentials,
-      limits: channelLimits(config.limits.snapshotBytes),
+      limits: channelLimits(config.limits),
       hello: helloOf({ host: config.name, mac: deviceMac(config.device), maximumHandoffs: 0 }),
       onUp: (channel, hello) => this.#up(channel, hello),
       onMessage: (channel, message) => this.#receive(channel, message),
       onDown: (channel, reason) => this.#down(channel, reason),
+      onThrottled: ({ host }) => log('errors', { event: 'control-throttled', server: host }),
       onUnavailable: (peer, reason) =>
         log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
     })
@@ -112,7 +114,7 @@ export class ServerChannels {
     journal.tell({ type: 'server-up', server: server.name })
     if (restarted) this.#lost(server, 'the server has started anew')
     coordinator.channelUp(channel)
-    recovery.connected(server)
+    recovery.audit(server)
   }
 
   #down(channel: ControlChannel, reason: Error): void {

@@ -1,8 +1,18 @@
-import type { FlowKey, HandoffCoordinator, HandoffReference, Redirector, SteerTarget } from '@xoffload/core'
+import {
+  type Clock,
+  type FlowKey,
+  type HandoffCoordinator,
+  type HandoffReference,
+  type Redirector,
+  referenceOf,
+  type SteerTarget,
+  sameHandoff,
+  TimerWheel,
+} from '@xoffload/core'
 import { probeClient } from '@xoffload/linux'
 import { systemClock } from '../runtime/clock.ts'
 import { errorText, type Log } from '../runtime/log.ts'
-import { type FlowEntry, type FlowTable, sameHandoff } from './flow-table.ts'
+import type { FlowEntry, FlowTable } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import type { Server } from './server.ts'
 
@@ -16,6 +26,8 @@ export interface SteeringOptions {
   readonly coordinator: HandoffCoordinator
   readonly journal: Journal
   readonly log: Log
+  /** Default: the system's. */
+  readonly clock?: Clock
 }
 
 /** The life of steered flows: what becomes of an entry and its rule when a connection ends. */
@@ -25,14 +37,18 @@ export class Steering {
   readonly #redirector: Redirector
   readonly #journal: Journal
   readonly #log: Log
+  readonly #lingering: TimerWheel
+  /** What has to wait until the rules are this process's again. At most as many as there are rules. */
+  readonly #deferred: (() => void)[] = []
   #released = false
 
-  constructor({ flows, redirector, coordinator, journal, log }: SteeringOptions) {
+  constructor({ flows, redirector, coordinator, journal, log, clock = systemClock }: SteeringOptions) {
     this.flows = flows
     this.coordinator = coordinator
     this.#redirector = redirector
     this.#journal = journal
     this.#log = log
+    this.#lingering = new TimerWheel(clock, LINGER / 20)
   }
 
   /** A server says that the connection has ended which the handoff brought there. */
@@ -40,16 +56,10 @@ export class Steering {
     const entry = this.flows.get(flow)
     if (entry === undefined || entry.state === 'ended') return
     // Whatever is said while the flow moves is weighed when the outcome is known. An end of an earlier connection means nothing.
-    if (entry.state === 'moving') entry.earlyEnd = { ...reference, host }
-    else if (entry.server.name === host && sameHandoff(entry.reference, reference)) this.end(entry)
-  }
-
-  /** The handoff of the flow is over and the connection is at the entry's server: it may have ended there already. */
-  settled(entry: FlowEntry): void {
-    const { earlyEnd } = entry
-    delete entry.earlyEnd
-    // No server speaks for another.
-    if (earlyEnd?.host === entry.server.name && sameHandoff(entry.reference, earlyEnd)) this.end(entry)
+    if (entry.state === 'moving') {
+      const early = this.flows.early(entry, host)
+      if (early !== undefined) early.end = referenceOf(reference)
+    } else if (entry.server.name === host && sameHandoff(entry.reference, reference)) this.end(entry)
   }
 
   /** The connection has ended: its rule stays for a while, for late packets. */
@@ -59,34 +69,19 @@ export class Steering {
     entry.state = 'ended'
     this.coordinator.ended(flow)
     this.#journal.tell({ type: 'ended', flow, server: server.name })
-    if (steer !== undefined) {
-      this.#run(
-        () => this.#redirector.put({ action: 'steer', flow, target: steer, ended: true }),
-        flow,
-        'mark as ended',
-      )
-    }
-    systemClock.after(LINGER, () => this.forget(entry))
+    if (steer !== undefined) this.#markEnded(flow, steer)
+    // Nothing is left of the connection then: without its rule, this host answers its late packets.
+    this.#afterwards(() => {
+      if (this.flows.delete(entry)) this.#remove(flow)
+    })
   }
 
   /** A rule of an earlier process whose connection has ended: it catches late packets for a while. */
   linger(flow: FlowKey, target: SteerTarget): void {
-    this.#run(() => this.#redirector.put({ action: 'steer', flow, target, ended: true }), flow, 'mark as ended')
-    systemClock.after(LINGER, () => {
-      if (this.flows.get(flow) === undefined && !this.coordinator.isInFlight(flow)) {
-        this.#run(() => this.#redirector.remove(flow), flow, 'remove')
-      }
+    this.#markEnded(flow, target)
+    this.#afterwards(() => {
+      if (this.flows.get(flow) === undefined && !this.coordinator.isInFlight(flow)) this.#remove(flow)
     })
-  }
-
-  /** Nothing is left of the connection: without its rule, this host answers its late packets. */
-  forget(entry: FlowEntry): void {
-    // Should this process have its device again, the rule is still there.
-    if (this.#released) {
-      systemClock.after(LINGER, () => this.forget(entry))
-      return
-    }
-    if (this.flows.delete(entry)) this.#run(() => this.#redirector.remove(entry.flow), entry.flow, 'remove')
   }
 
   /** What the server had is gone. */
@@ -109,6 +104,25 @@ export class Steering {
   /** Whether the rules are another process's to change. */
   set released(released: boolean) {
     this.#released = released
+    if (!released) for (const then of this.#deferred.splice(0)) then()
+  }
+
+  /** A client that uses its port again takes the rule away. */
+  #markEnded(flow: FlowKey, target: SteerTarget): void {
+    this.#run(() => this.#redirector.put({ action: 'steer', flow, target, ended: true }), flow, 'mark as ended')
+  }
+
+  /** Takes effect after what was asked for before, as all operations on one flow: the rule does not come back. */
+  #remove(flow: FlowKey): void {
+    this.#run(() => this.#redirector.remove(flow), flow, 'remove')
+  }
+
+  /** When late packets have had their time. While the rules are another process's it waits for them: they are still there when they are back. */
+  #afterwards(then: () => void): void {
+    this.#lingering.start(LINGER, () => {
+      if (this.#released) this.#deferred.push(then)
+      else then()
+    })
   }
 
   #run(operation: () => Promise<unknown>, flow: FlowKey, step: string): void {

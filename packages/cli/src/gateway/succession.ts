@@ -18,6 +18,7 @@ export interface Successor {
   readonly exited: Promise<unknown>
 }
 
+/** What goes from one process to the next, or is to end with one. */
 export interface SuccessionOptions {
   readonly device: string
   readonly redirector: Redirector

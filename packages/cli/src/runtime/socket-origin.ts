@@ -1,6 +1,5 @@
-import { type FlowKey, type OriginConnection, type TcpSnapshot, XoffloadError } from '@xoffload/core'
-import { freeze, takeSnapshot, thaw, verifySnapshot } from '@xoffload/linux'
-import { wipeSnapshot } from './wipe.ts'
+import { type FlowKey, type OriginConnection, type TcpSnapshot, wipeSnapshot, XoffloadError } from '@xoffload/core'
+import { freeze, type SocketProgress, takeSnapshotWithProgress, thaw, verifyProgress } from '@xoffload/linux'
 
 /** The client closed or reset its connection while it was being handed off. */
 export class ClientGoneError extends XoffloadError {
@@ -23,7 +22,8 @@ export interface PausedSocket {
 export class SocketOrigin implements OriginConnection {
   readonly flow: FlowKey
   readonly #socket: PausedSocket
-  #taken: { readonly snapshot: TcpSnapshot; readonly putBack: Uint8Array } | undefined
+  #taken: TcpSnapshot | undefined
+  #progress: SocketProgress | undefined
   #closed = false
 
   constructor(socket: PausedSocket) {
@@ -44,15 +44,17 @@ export class SocketOrigin implements OriginConnection {
   snapshot(): TcpSnapshot {
     this.#mustLive()
     const putBack = this.#socket.received()
-    this.#taken = { snapshot: takeSnapshot(this.#socket.fd, { putBack }), putBack }
-    return this.#taken.snapshot
+    const { snapshot, progress } = takeSnapshotWithProgress(this.#socket.fd, { putBack })
+    this.#taken = snapshot
+    this.#progress = progress
+    return snapshot
   }
 
   verify(): void {
+    // It is offered and its owner has closed it, silently since it is frozen: the target's is the only one that is left.
+    if (this.#closed && this.#progress !== undefined && this.#taken === undefined) return
     this.#mustLive()
-    const taken = this.#taken
-    if (taken === undefined) return
-    verifySnapshot(this.#socket.fd, taken.snapshot, taken)
+    if (this.#progress !== undefined) verifyProgress(this.#socket.fd, this.#progress)
     // What is offered now is overwritten by the channel.
     this.#taken = undefined
   }
@@ -81,7 +83,7 @@ export class SocketOrigin implements OriginConnection {
 
   /** A snapshot that was not offered. What was read of the connection is in it as a copy. */
   #wipe(): void {
-    if (this.#taken !== undefined) wipeSnapshot(this.#taken.snapshot)
+    if (this.#taken !== undefined) wipeSnapshot(this.#taken)
     this.#taken = undefined
   }
 

@@ -1,4 +1,4 @@
-import type { Arrival } from '@xoffload/core'
+import type { Arrival, FlowKey } from '@xoffload/core'
 import { TcpDestroyListener, tcpFlows } from '@xoffload/linux'
 
 /** How often the kernel's notices are read, in milliseconds. */
@@ -11,6 +11,8 @@ const POLL_INTERVAL = 20
  */
 export class FlowWatch {
   readonly #arrivals = new Map<bigint, Arrival>()
+  /** The last arrivals of flows. */
+  readonly #flows = new Map<string, Arrival>()
   readonly #onEnded: (arrival: Arrival) => void
   readonly #listener: TcpDestroyListener
   #timer: ReturnType<typeof setInterval> | undefined
@@ -24,12 +26,22 @@ export class FlowWatch {
   /** The connection was handed to this host; `cookie` is its socket's. */
   add(cookie: bigint, arrival: Arrival): void {
     this.#arrivals.set(cookie, arrival)
+    this.#flows.set(arrival.flow.id, arrival)
     this.#timer ??= setInterval(() => this.poll(), POLL_INTERVAL)
   }
 
   /** The socket is not the connection's any more: its end means nothing. */
   forget(cookie: bigint): void {
+    const arrival = this.#arrivals.get(cookie)
+    if (arrival === undefined) return
     this.#arrivals.delete(cookie)
+    // The client may have used its port again meanwhile.
+    if (this.#flows.get(arrival.flow.id) === arrival) this.#flows.delete(arrival.flow.id)
+  }
+
+  /** The gateway that has handed the flow's connection to this host, undefined when there is none. */
+  gatewayOf(flow: FlowKey): string | undefined {
+    return this.#flows.get(flow.id)?.host
   }
 
   /** The connections that have not ended. */
@@ -68,7 +80,7 @@ export class FlowWatch {
   #ended(cookie: bigint): void {
     const arrival = this.#arrivals.get(cookie)
     if (arrival === undefined) return
-    this.#arrivals.delete(cookie)
+    this.forget(cookie)
     this.#onEnded(arrival)
   }
 }

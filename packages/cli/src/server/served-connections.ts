@@ -1,13 +1,5 @@
-import type {
-  Arrival,
-  HandoffOrigin,
-  HandoffReference,
-  KeepMessage,
-  RecallMessage,
-  SteerTarget,
-  TakeMessage,
-} from '@xoffload/core'
-import { MAXIMUM_REQUEST_LENGTH } from '@xoffload/core'
+import type { Arrival, HandoffOrigin, KeepMessage, RecallMessage, SteerTarget, TakeMessage } from '@xoffload/core'
+import { handoffKey, MAXIMUM_REQUEST_LENGTH } from '@xoffload/core'
 import {
   type AdoptedConnection,
   encodeInterruptedResponse,
@@ -25,6 +17,7 @@ const NOTHING = new Uint8Array()
 /** Whether a request is to be answered here. `requests` counts those that this host has answered on the connection. */
 export type BelongsHere = (request: RequestHead, requests: number) => boolean
 
+/** What {@link ServedConnections} work with. */
 export interface ServedConnectionsOptions {
   readonly origin: HandoffOrigin
   readonly log: Log
@@ -61,7 +54,7 @@ export class ServedConnections {
 
   /** The connection has arrived; `take` gives it to the HTTP server. Throws what `take` throws. */
   add(arrival: Arrival, cookie: bigint, take: (options: AdoptionHooks) => AdoptedConnection): void {
-    const key = keyOf(arrival.host, arrival)
+    const key = handoffKey(arrival.host, arrival)
     const served: Served = {
       arrival,
       cookie,
@@ -92,7 +85,7 @@ export class ServedConnections {
 
   /** The gateway wants the connection at its next request boundary. */
   recall(gateway: string, message: RecallMessage): void {
-    const served = this.#served.get(keyOf(gateway, message))
+    const served = this.#served.get(handoffKey(gateway, message))
     if (served?.connection === undefined || served.phase !== 'serving') return
     served.phase = 'stopping'
     served.connection.suspend({ interrupt: true }).then(
@@ -105,13 +98,13 @@ export class ServedConnections {
 
   /** The gateway leaves the connection here. */
   keep(gateway: string, message: KeepMessage): void {
-    const served = this.#served.get(keyOf(gateway, message))
+    const served = this.#served.get(handoffKey(gateway, message))
     if (served?.phase === 'yielded') this.#goOn(served)
   }
 
   /** The gateway takes the connection. */
   take(channel: ControlChannel, message: TakeMessage): void {
-    const served = this.#served.get(keyOf(channel.host, message.connection))
+    const served = this.#served.get(handoffKey(channel.host, message.connection))
     const gateway = channel.hello?.mac
     if (served?.suspended === undefined || served.phase !== 'yielded' || gateway === undefined) {
       const { handoff, epoch } = message
@@ -128,7 +121,7 @@ export class ServedConnections {
 
   /** The gateway has given a connection up that it had handed over: no packet of its client comes here any more. */
   revoke({ host, handoff, epoch }: Omit<Arrival, 'flow'>): void {
-    this.#served.get(keyOf(host, { handoff, epoch }))?.connection?.terminate()
+    this.#served.get(handoffKey(host, { handoff, epoch }))?.connection?.terminate()
   }
 
   /** No connection is given any more: those that stand go on. */
@@ -190,6 +183,8 @@ export class ServedConnections {
     suspended.onClosed = () => connection.closed()
     const application = suspended.response === undefined ? NOTHING : encodeInterruptedResponse(suspended.response)
     const outcome = await this.#options.origin.give({ connection, channel, gateway, application }, message)
+    // When it was never offered nobody else has done so.
+    application.fill(0)
     if (outcome.result === 'kept' && !suspended.closed) this.#goOn(served)
     if (outcome.result !== 'given') {
       this.#options.log('info', { event: 'not-given', flow: served.arrival.flow, ...outcome })
@@ -212,8 +207,4 @@ export interface AdoptionHooks {
   readonly route?: (connection: AdoptedConnection, head: RequestHead) => 'serve' | 'suspend'
   readonly onSuspended?: (suspended: SuspendedConnection) => void
   readonly onClose: () => void
-}
-
-function keyOf(gateway: string, { handoff, epoch }: HandoffReference): string {
-  return `${gateway}/${epoch}/${handoff}`
 }

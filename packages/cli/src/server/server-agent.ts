@@ -5,8 +5,9 @@ import {
   HandoffOrigin,
   HandoffTarget,
   type Redirector,
+  serviceFilter,
 } from '@xoffload/core'
-import { decodeInterruptedResponse, HttpServer } from '@xoffload/proxy-adapters/bun'
+import { decodeInterruptedResponse, HttpServer, type InterruptedResponse } from '@xoffload/proxy-adapters/bun'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { ServerConfig } from '../config/index.ts'
 import {
@@ -22,12 +23,13 @@ import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
 import { removeLeftoverRules } from '../runtime/leftover-rules.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
+import { type RestoredSocket, socketRestorer } from '../runtime/restored-socket.ts'
 import { runAll } from '../runtime/run-all.ts'
 import { type FetchHandler, type LoadedApplication, loadApplication, loadBelongsHere } from './application.ts'
+import { Audits } from './audits.ts'
 import { FlowWatch } from './flow-watch.ts'
 import { RecentEnds } from './recent-ends.ts'
 import { sendReport } from './report.ts'
-import { type RestoredSocket, socketRestorer } from './restored-socket.ts'
 import { type BelongsHere, ServedConnections } from './served-connections.ts'
 import { ServiceAddresses } from './service-address.ts'
 
@@ -54,6 +56,7 @@ export class ServerAgent {
   readonly #config: ServerConfig
   readonly #log: Log
   readonly #ends = new RecentEnds()
+  readonly #audits = new Audits((gateway, nonce) => this.#report(gateway, nonce))
   #http: HttpServer | undefined
   #redirector: Redirector | undefined
   #addresses: ServiceAddresses | undefined
@@ -116,6 +119,7 @@ export class ServerAgent {
       given: (cookie) => watch.forget(cookie),
     })
     const application = options.application ?? (await this.#serveHttp(loaded, this.#served))
+    const serves = serviceFilter(services)
     this.#target = new HandoffTarget<RestoredSocket>({
       redirector,
       restorer: socketRestorer,
@@ -128,7 +132,8 @@ export class ServerAgent {
         revoke: (arrival) => application.revoke?.(arrival),
       },
       clock: systemClock,
-      authorise: (flow) => this.#serves(flow),
+      // One gateway must not hold the packets of another's connection.
+      authorise: (flow, gateway) => serves(flow) && (watch.gatewayOf(flow) ?? gateway) === gateway,
       supersede: (flow) => origin.supersede(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
@@ -143,7 +148,7 @@ export class ServerAgent {
       listen: this.#config.control.listen,
       credentials,
       peers: this.#config.control.gateways,
-      limits: channelLimits(limits.snapshotBytes),
+      limits: channelLimits(limits),
       hello: helloOf({ host: name, mac: deviceMac(device), maximumHandoffs: limits.handoffs }),
       onUp: (channel) => {
         this.#log('info', { event: 'gateway-up', gateway: channel.host })
@@ -152,6 +157,7 @@ export class ServerAgent {
       onMessage: (channel, message) => this.#receive(channel, message),
       onDown: (channel, reason) =>
         this.#log('info', { event: 'gateway-down', gateway: channel.host, reason: reason.message }),
+      onThrottled: ({ host }) => this.#log('errors', { event: 'control-throttled', gateway: host }),
       onRefused: (remote, reason) => this.#log('info', { event: 'control-refused', remote, reason: reason.message }),
     })
   }
@@ -168,7 +174,7 @@ export class ServerAgent {
         this.#served?.take(channel, message)
         return
       case 'audit':
-        this.#report(channel, message.nonce)
+        this.#audits.asked(channel.host, message.nonce)
         return
       default:
         // An abort is for whoever has the handoff.
@@ -176,13 +182,15 @@ export class ServerAgent {
     }
   }
 
-  #report(channel: ControlChannel, nonce: number): void {
-    const { host } = channel
+  #report(gateway: string, nonce: number): void {
+    const channel = this.#channelTo(gateway)
+    // It asks again when it has connected again.
+    if (channel === undefined) return
     try {
       sendReport(channel, nonce, {
         owned: this.#watch?.arrivals ?? [],
-        prepared: this.#target?.prepared(host) ?? [],
-        offered: this.#origin?.offered(host) ?? [],
+        prepared: this.#target?.prepared(gateway) ?? [],
+        offered: this.#origin?.offered(gateway) ?? [],
       })
     } catch (error) {
       // The gateway asks again.
@@ -213,7 +221,7 @@ export class ServerAgent {
     return {
       adopt: (connection, data, arrival) => {
         const { cookie, unsent, flow } = connection
-        const response = data.length === 0 ? undefined : decodeInterruptedResponse(data)
+        const response = interruptedResponse(data)
         served.add(arrival, cookie, (hooks) =>
           connection.give((fd) =>
             http.adopt(fd, { unsent, client: flow.client, ...(response && { response }), ...hooks }),
@@ -222,10 +230,6 @@ export class ServerAgent {
       },
       revoke: (arrival) => served.revoke(arrival),
     }
-  }
-
-  #serves({ service }: FlowKey): boolean {
-    return this.#config.services.some(({ address, port }) => port === service.port && address === service.address)
   }
 
   #flowEnded(arrival: Arrival): void {
@@ -245,6 +249,7 @@ export class ServerAgent {
 
   #close(): Promise<void> {
     return runAll([
+      () => this.#audits.close(),
       // No more connections; those that wait for their commit are given back.
       () => this.#target?.close(),
       () => this.#served?.close(),
@@ -266,5 +271,14 @@ export class ServerAgent {
     const late = setTimeout(() => void http.stop(true), STOP_TIMEOUT)
     await http.stop()
     clearTimeout(late)
+  }
+}
+
+/** What the application at the origin has sent along, which is overwritten. Throws a CodecError. */
+function interruptedResponse(data: Uint8Array): InterruptedResponse | undefined {
+  try {
+    return data.length === 0 ? undefined : decodeInterruptedResponse(data)
+  } finally {
+    data.fill(0)
   }
 }

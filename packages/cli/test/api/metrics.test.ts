@@ -49,6 +49,15 @@ test('what the gateway has and has done', async () => {
   expect(samples.has('xoffload_server_up{server="s2"}')).toBe(false)
 })
 
+test('what the redirector does not count is absent', async () => {
+  const gateway = new FakeGateway()
+  const { heldPackets: _, droppedHeldPackets: __, ...counts } = gateway.counts()
+  gateway.counts = () => counts
+  const names = [...(await scrape(createApi(gateway))).keys()]
+  expect(names.filter((name) => name.startsWith('xoffload_held'))).toEqual([])
+  expect(names).toContain('xoffload_mended_rules_total')
+})
+
 test('step times of handoffs, in seconds', async () => {
   const gateway = new FakeGateway()
   const ended = new AbortController()

@@ -173,7 +173,7 @@ test.each([
   ['unknown-server', 404],
   ['busy', 409],
   ['server-down', 503],
-  ['no-target', 503],
+  ['no-target', 409],
 ] as const)('an order refused with %s is answered with %i', async (reason, expected) => {
   const { call, gateway } = api()
   gateway.refuse = () => {

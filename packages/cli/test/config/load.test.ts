@@ -31,6 +31,7 @@ test('a gateway file: endpoints parsed, defaults filled in, paths resolved again
       handoffs: 1024,
       flows: 1_048_576,
       snapshotBytes: 35_651_584,
+      messages: 200_000,
       acceptTimeout: 2000,
       serverTimeout: 60_000,
       commitTimeout: 5000,
@@ -56,7 +57,14 @@ test('a server file', async () => {
     services: [{ address: '198.51.100.1', port: 80 }],
     application: { module: join(folder.path, 'app.ts'), listen: { address: '10.0.0.11', port: 8080 } },
     moves: {},
-    limits: { handoffs: 1024, flows: 65_536, snapshotBytes: 35_651_584, preparedTimeout: 10_000, adoptTimeout: 4000 },
+    limits: {
+      handoffs: 1024,
+      flows: 65_536,
+      snapshotBytes: 35_651_584,
+      messages: 200_000,
+      preparedTimeout: 10_000,
+      adoptTimeout: 4000,
+    },
   })
 })
 

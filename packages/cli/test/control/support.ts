@@ -1,6 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs'
 import {
   type AbortMessage,
+  encodeMessage,
   type HelloMessage,
   MacAddress,
   type OfferMessage,
@@ -9,7 +10,9 @@ import {
   type RefuseMessage,
 } from '@xoffload/core'
 import { type Authority, createAuthority, type IssueOptions, issueCertificate } from '../../src/certificates/index.ts'
+import { type ConnectionEvents, ControlConnection } from '../../src/control/connection.ts'
 import {
+  ControlChannel,
   ControlConnector,
   type ControlConnectorOptions,
   type ControlCredentials,
@@ -17,6 +20,7 @@ import {
   ControlListener,
   type ControlListenerOptions,
   type ControlMessage,
+  defaultControlLimits,
 } from '../../src/control/index.ts'
 
 export const authority: Authority = await createAuthority('test-authority')
@@ -151,4 +155,63 @@ export function openSockets(): number {
     }
   }
   return count
+}
+
+/** One side of a control channel on a socket that is none. */
+export interface Opened {
+  readonly connection: ControlConnection
+  /** What was written, as the socket got it. */
+  readonly written: Uint8Array[]
+  /** Whether nothing is read from the socket. */
+  readonly paused: () => boolean
+}
+
+/** A channel to `s1` that collects its messages. */
+export function collecting(messages = defaultControlLimits.messages): {
+  readonly channel: ControlChannel
+  readonly messages: ControlMessage[]
+} {
+  const received: ControlMessage[] = []
+  const handlers = {
+    onUp: () => {},
+    onMessage: (_: unknown, message: ControlMessage) => void received.push(message),
+    onDown: () => {},
+  }
+  return { channel: new ControlChannel('s1', handlers, messages), messages: received }
+}
+
+/** A connection of the channel, on which both sides have said hello. */
+export function open(channel: ControlChannel, limits = defaultControlLimits): Opened {
+  const written: Uint8Array[] = []
+  let paused = false
+  const events: ConnectionEvents = {
+    onUp: (connection, peer) => channel.attach(connection, peer),
+    onMessage: (message) => channel.receive(message),
+    onThrottled: () => channel.throttled(),
+    onDown: (reason) => channel.detach(reason),
+    onRejected: (reason) => {
+      throw reason
+    },
+  }
+  const socket = {
+    write: (bytes: Uint8Array) => written.push(bytes) && bytes.length,
+    pause: () => {
+      paused = true
+    },
+    resume: () => {
+      paused = false
+    },
+    end: () => {},
+    terminate: () => {},
+  }
+  const identity = { peer: 's1', remote: '', hello: hello('gateway'), allowance: channel.allowance }
+  const connection = new ControlConnection(identity, socket, limits, events)
+  connection.receive(encodeMessage(hello('s1')))
+  return { connection, written, paused: () => paused }
+}
+
+/** A channel with a connection. */
+export function opened(limits = defaultControlLimits): Opened & ReturnType<typeof collecting> {
+  const collector = collecting()
+  return { ...collector, ...open(collector.channel, limits) }
 }

@@ -1,12 +1,10 @@
 // Client bytes are overwritten as soon as nobody uses them any more (DESIGN.md, invariant 9).
 import { expect, test } from 'bun:test'
 import { encodeMessage, FlowKey, type OfferMessage, type TcpSnapshot } from '@xoffload/core'
-import { type ConnectionEvents, ControlConnection } from '../../src/control/connection.ts'
-import { ControlChannel, type ControlMessage } from '../../src/control/index.ts'
 import { defaultControlLimits } from '../../src/control/limits.ts'
 import { OutgoingBuffer } from '../../src/control/outgoing.ts'
-import { socketRestorer } from '../../src/server/restored-socket.ts'
-import { hello, offer } from './support.ts'
+import { socketRestorer } from '../../src/runtime/restored-socket.ts'
+import { offer, opened } from './support.ts'
 
 const SECRET = new Uint8Array(1000).fill(0x5a)
 const isWiped = (bytes: Uint8Array) => bytes.every((byte) => byte === 0)
@@ -29,47 +27,14 @@ function snapshot(service = '127.0.0.1'): TcpSnapshot {
 
 const queuesOf = ({ send, receive }: TcpSnapshot) => [send.sent, receive.queue, send.unsent]
 
-interface Opened {
-  readonly connection: ControlConnection
-  readonly channel: ControlChannel
-  /** What was written, as the socket got it. */
-  readonly written: Uint8Array[]
-  readonly messages: ControlMessage[]
-}
-
-function opened(limits = defaultControlLimits): Opened {
-  const written: Uint8Array[] = []
-  const messages: ControlMessage[] = []
-  const channel = new ControlChannel('s1', {
-    onUp: () => {},
-    onMessage: (_, message) => messages.push(message),
-    onDown: () => {},
-  })
-  const events: ConnectionEvents = {
-    onUp: (connection, peer) => channel.attach(connection, peer),
-    onMessage: (message) => channel.receive(message),
-    onDown: (reason) => channel.detach(reason),
-    onRejected: (reason) => {
-      throw reason
-    },
-  }
-  const socket = {
-    write: (bytes: Uint8Array) => written.push(bytes) && bytes.length,
-    end: () => {},
-    terminate: () => {},
-  }
-  const connection = new ControlConnection({ peer: 's1', remote: '', hello: hello('gateway') }, socket, limits, events)
-  connection.receive(encodeMessage(hello('s1')))
-  return { connection, channel, written, messages }
-}
-
 test.each(['decoded', 'encoded'] as const)(
-  'a snapshot that was offered, %s, and the frame that was written',
+  'what was offered, the snapshot %s, and the frame that was written',
   async (form) => {
     const { connection, channel, written } = opened()
     const taken = snapshot()
-    const message = form === 'decoded' ? { ...offer(1, 0), snapshot: taken } : offer(1, 1000)
-    const bytes = form === 'decoded' ? queuesOf(taken) : [message.snapshot as Uint8Array]
+    const application = SECRET.slice()
+    const message = { ...offer(1, 1000), ...(form === 'decoded' && { snapshot: taken }), application }
+    const bytes = [...(form === 'decoded' ? queuesOf(taken) : [message.snapshot as Uint8Array]), application]
     expect(bytes.some(isWiped)).toBe(false)
     channel.send(message)
     expect(bytes.every(isWiped)).toBe(true)
@@ -82,11 +47,11 @@ test.each(['decoded', 'encoded'] as const)(
 
 test('a snapshot that could not be offered', () => {
   const { connection, channel } = opened({ ...defaultControlLimits, message: 100, outgoing: 100 })
-  const [long, late] = [snapshot(), snapshot()]
+  const [long, late, application] = [snapshot(), snapshot(), SECRET.slice()]
   expect(() => channel.send({ ...offer(1, 0), snapshot: long })).toThrow('at most 100')
   connection.close()
-  expect(() => channel.send({ ...offer(2, 0), snapshot: late })).toThrow('no control connection')
-  expect([...queuesOf(long), ...queuesOf(late)].every(isWiped)).toBe(true)
+  expect(() => channel.send({ ...offer(2, 0), snapshot: late, application })).toThrow('no control connection')
+  expect([...queuesOf(long), ...queuesOf(late), application].every(isWiped)).toBe(true)
 })
 
 test('frames that were joined, and those that were never written', () => {

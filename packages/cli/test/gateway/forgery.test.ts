@@ -93,12 +93,12 @@ function report(connections: readonly ReportedConnection[], last = true): void {
 /** Both servers have said what they have after the start; then the forger is asked again. */
 function asked(): void {
   for (const { server, sent } of [honest, forger]) {
-    recovery.connected(server)
+    recovery.audit(server)
     const nonce = sent.findLast((message) => message.type === 'audit')?.nonce ?? 0
     recovery.reported(server, { type: 'report', nonce, last: true, connections: [] })
   }
   recovery.sweep()
-  recovery.connected(forger.server)
+  recovery.audit(forger.server)
 }
 
 test('the end of a connection of another server, or of an earlier one, means nothing', async () => {
@@ -120,6 +120,25 @@ test('the end of a connection that is on its way to another server, with the rig
   expect(entry.state).toBe('steered')
 })
 
+test.each(['the server that it comes to', 'the server that it leaves'])(
+  'who has no part in a move does not overwrite what %s says of it',
+  (which) => {
+    const third = serverOf('third', '02:00:00:00:00:03')
+    const entry = flows.begin(flowOf(1), honest.server)
+    if (which === 'the server that it leaves') flows.move(entry, forger.server)
+    steering.told('honest', entry.flow, { handoff: 1, epoch: EPOCH })
+    for (const { server, channel } of [third, forger]) {
+      steering.told(server.name, entry.flow, { handoff: 9, epoch: EPOCH })
+      const message = { handoff: 9, epoch: EPOCH, flow: entry.flow, responding: true, request: new Uint8Array() }
+      moves.yielded(channel, { type: 'yield', ...message })
+    }
+    flows.assign(entry, honest.server, { handoff: 1, epoch: EPOCH })
+    moves.settled(entry)
+    expect([entry.state, entry.early]).toEqual(['ended', undefined])
+    expect(third.sent).toEqual([{ type: 'keep', handoff: 9, epoch: EPOCH }])
+  },
+)
+
 test('a yield of a connection of another server is answered, and moves nothing', async () => {
   const entry = established(1)
   const message = { handoff: 1, epoch: EPOCH, flow: entry.flow, responding: true, request: new Uint8Array() }
@@ -127,6 +146,17 @@ test('a yield of a connection of another server is answered, and moves nothing',
   await settle()
   expect([entry.state, honest.sent]).toEqual(['steered', []])
   expect(forger.sent).toEqual([{ type: 'keep', handoff: 1, epoch: EPOCH }])
+})
+
+test('what a server says while a connection moves is about an earlier connection when the reference is another', async () => {
+  const entry = flows.begin(flowOf(1), honest.server)
+  steering.told('honest', entry.flow, { handoff: 1, epoch: EPOCH })
+  const message = { handoff: 1, epoch: EPOCH, flow: entry.flow, responding: true, request: new Uint8Array() }
+  moves.yielded(honest.channel, { type: 'yield', ...message })
+  flows.assign(entry, honest.server, { handoff: 2, epoch: EPOCH })
+  moves.settled(entry)
+  await settle()
+  expect([entry.state, honest.sent]).toEqual(['steered', [{ type: 'keep', handoff: 1, epoch: EPOCH }]])
 })
 
 test('a yield of a connection that is on its way to another server moves nothing', async () => {
@@ -166,7 +196,7 @@ test('a report takes no connection away from another server', async () => {
   const states = ['owned', 'prepared', 'offered'] as const
   for (const state of states) {
     report([{ flow: entry.flow, handoff: 1, epoch: EPOCH, state }])
-    recovery.connected(forger.server)
+    recovery.audit(forger.server)
   }
   await settle()
   expect(entry.server).toBe(honest.server)

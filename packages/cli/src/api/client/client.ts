@@ -11,6 +11,7 @@ const ANSWER_TIMEOUT = 10_000
 /** How long a stream may be silent: three of the server's signs of life, milliseconds. */
 const SILENCE_TIMEOUT = 30_000
 
+/** What a call of the API may say besides its path. */
 export interface ApiRequest {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly body?: object

@@ -1,6 +1,13 @@
-import { type FlowKey, type RestoredConnection, type Restorer, type TcpSnapshot, XoffloadError } from '@xoffload/core'
+import {
+  type FlowKey,
+  type RestoredConnection,
+  type Restorer,
+  type TcpSnapshot,
+  wipeQueues,
+  wipeSnapshot,
+  XoffloadError,
+} from '@xoffload/core'
 import { acknowledge, closeSilently, resetAndClose, restore, sendWindowProbe, socketCookie } from '@xoffload/linux'
-import { wipeQueues, wipeSnapshot } from '../runtime/wipe.ts'
 
 /** A connection that was restored from a snapshot: a file descriptor until an application takes it. */
 export class RestoredSocket implements RestoredConnection {

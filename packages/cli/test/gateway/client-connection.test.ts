@@ -1,0 +1,112 @@
+// What clients see of the gateway when they are silent, and what the gateway makes of clients that go away.
+import { afterEach, expect, test } from 'bun:test'
+import { HandoffCoordinator, MacAddress, type Redirector } from '@xoffload/core'
+import type { Socket } from 'bun'
+import { Clients } from '../../src/gateway/clients.ts'
+import { FlowTable } from '../../src/gateway/flow-table.ts'
+import { Journal } from '../../src/gateway/journal.ts'
+import type { Moves } from '../../src/gateway/moves.ts'
+import { Requests } from '../../src/gateway/requests.ts'
+import { Selection } from '../../src/gateway/selection.ts'
+import { Server } from '../../src/gateway/server.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
+
+const cleanup: (() => void)[] = []
+afterEach(() => {
+  for (const close of cleanup.splice(0).reverse()) close()
+})
+
+const log = (): void => {}
+
+/** A port of the loopback address that nobody has. */
+function freePort(): number {
+  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+  const { port } = listener
+  listener.stop(true)
+  return port
+}
+
+/** A listener of a gateway. */
+function listen(requested: ConstructorParameters<typeof Clients>[0]['requested'], headTimeout: number) {
+  const limits = { headBytes: 4096, headTimeout, connections: 10 }
+  const clients = new Clients({ log, limits, requested, accepted: () => {} })
+  cleanup.push(() => clients.close())
+  const port = freePort()
+  clients.listen({ address: '127.0.0.1', port })
+  return { clients, port }
+}
+
+/** A client; `ended` says how the gateway ends the connection. */
+async function connect(port: number) {
+  const received: string[] = []
+  const { promise: ended, resolve } = Promise.withResolvers<'FIN' | 'RST'>()
+  const socket: Socket<undefined> = await Bun.connect({
+    hostname: '127.0.0.1',
+    port,
+    socket: {
+      data: (_, chunk) => void received.push(chunk.toString()),
+      end: () => resolve('FIN'),
+      close: (_, error) => resolve(error === undefined ? 'FIN' : 'RST'),
+      error: () => resolve('RST'),
+    },
+  })
+  cleanup.push(() => socket.terminate())
+  return { socket, ended, received }
+}
+
+test('a client that says nothing gets a FIN, and one that says half of a head an answer before it', async () => {
+  const { clients, port } = listen(() => {}, 50)
+  const [silent, slow] = [await connect(port), await connect(port)]
+  slow.socket.write('GET / HTTP/1.1\r\nHo')
+  expect([await silent.ended, await slow.ended]).toEqual(['FIN', 'FIN'])
+  expect([silent.received, slow.received.join('').slice(0, 12)]).toEqual([[], 'HTTP/1.1 408'])
+  await clients.emptied()
+})
+
+test('a client that resets while its flow is being locked: the handoff is given up at once', async () => {
+  const server = new Server('s1', undefined)
+  const channel = { host: 's1', connected: true, send: () => {} }
+  const mac = MacAddress.parse('02:00:00:00:00:01')
+  const hello = { type: 'hello', protocolVersion: 1, host: 's1', mac, instance: 1n, maximumHandoffs: 8 } as const
+  server.connected(channel as never, hello)
+  const locking = Promise.withResolvers<AbortSignal>()
+  const redirector = {
+    put: (_rule, options) => {
+      const signal = options?.signal as AbortSignal
+      locking.resolve(signal)
+      return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+    },
+    remove: async () => true,
+  } as Pick<Redirector, 'put' | 'remove'>
+  const limits = { lock: 60_000 }
+  const onError = (error: unknown): never => {
+    throw error
+  }
+  const coordinator = new HandoffCoordinator({ redirector, clock: systemClock, epoch: 1, onError, limits })
+  const journal = new Journal(log)
+  const handedOff = Promise.withResolvers<void>()
+  journal.watch(() => handedOff.resolve())
+  const requests = new Requests({
+    name: 'gateway',
+    selection: new Selection((_, candidates) => candidates[0], [server]),
+    coordinator,
+    flows: new FlowTable(),
+    moves: {} as Moves,
+    journal,
+    log,
+    broken: (_, error) => onError(error),
+  })
+  const { clients, port } = listen((connection, head) => requests.requested(connection, head), 60_000)
+  const { socket } = await connect(port)
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  const signal = await locking.promise
+  socket.terminate()
+  await handedOff.promise
+  const [handoff] = journal.handoffs
+  expect([signal.aborted, handoff?.outcome.result, handoff?.outcome.failure?.reason]).toEqual([
+    true,
+    'rolled-back',
+    'client-gone',
+  ])
+  expect([journal.relayed, clients.size]).toEqual([0, 0])
+})
