@@ -77,7 +77,7 @@ describe('an adopted connection', () => {
     client.pause()
     await client.send(get())
     const server = makeServer(() => new Response('next'))
-    server.adopt(fd, { unsent })
+    server.adopt(fd, { unsent: unsent.slice() })
     const { promise, resolve } = Promise.withResolvers<void>()
     setTimeout(resolve, 20)
     await promise

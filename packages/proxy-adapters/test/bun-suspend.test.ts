@@ -108,7 +108,7 @@ describe('suspend', () => {
     const unsent = new Uint8Array(16_000_000).fill(7)
     const { fd, client } = await establishedSocket()
     closeAfterTest(client).pause()
-    const connection = makeServer({ fetch: echoPath }).adopt(fd, { unsent })
+    const connection = makeServer({ fetch: echoPath }).adopt(fd, { unsent: unsent.slice() })
     const promise = suspended(connection)
     client.resume()
     expect((await client.take(unsent.length)).equals(unsent)).toBe(true)

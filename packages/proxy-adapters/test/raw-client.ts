@@ -50,6 +50,10 @@ export class RawClient {
     error: () => {},
   }
 
+  get localPort(): number {
+    return this.#socket.localPort
+  }
+
   /** Sends all of `data`, however long that takes. */
   async send(data: string | Uint8Array): Promise<void> {
     const bytes = typeof data === 'string' ? Buffer.from(data, 'latin1') : data

@@ -41,7 +41,7 @@ export interface SuspendedConnection {
   readonly fd: number
   /**
    * What was read from the kernel and not used, up to whole requests that were pipelined: the next owner must read it first. Empty after
-   * {@link resume} and {@link close}.
+   * {@link resume} and {@link close}, which overwrites the bytes.
    */
   readonly received: Uint8Array
   /** The head of the request that is next, when {@link received} has all of it and it is well-formed. */

@@ -1,4 +1,4 @@
-import { type BodyFraming, HttpSyntaxError } from '../http/index.ts'
+import { HttpSyntaxError } from '../http/index.ts'
 import { BodyReceiver } from './body-receiver.ts'
 import { ClientGoneError, HttpServerError } from './errors.ts'
 import type { Exchange } from './exchange.ts'
@@ -48,9 +48,9 @@ export class BodyIntake {
   }
 
   /** Begins a body. It is streamed when the exchange has a `body` afterwards, else given whole to the owner. */
-  begin(exchange: Exchange, framing: BodyFraming): void {
+  begin(exchange: Exchange): void {
     const source = { pull: () => this.#wanted(exchange), cancel: () => this.#owner.readOn() }
-    this.#receiver = new BodyReceiver(framing, this.#limits, source)
+    this.#receiver = new BodyReceiver(exchange.head.bodyFraming, this.#limits, source)
     this.#exchange = exchange
     exchange.body = this.#receiver.streamed
   }

@@ -34,6 +34,11 @@ export class Exchange {
     this.awaitsContinue = head.expectContinue && head.bodyFraming.kind !== 'none'
   }
 
+  /** The exchange is over, in good order. */
+  release(): void {
+    this.#requests.release(this.request)
+  }
+
   /** Ends the exchange early: the handler's signal fires, its streams end. */
   abandon(error: Error): void {
     if (this.abandoned) return

@@ -64,7 +64,10 @@ export interface HttpServerOptions {
 }
 
 export interface AdoptOptions {
-  /** Bytes that the connection's former owner accepted for sending and that were never sent. They go out before anything else. */
+  /**
+   * Bytes that the connection's former owner accepted for sending and that were never sent. They go out before anything else, and are
+   * overwritten then: the array is the server's from the call on.
+   */
   readonly unsent?: Uint8Array
   /** A response that another server began and this one sends to its end, after {@link unsent}. Needs the `resume` option of the server. */
   readonly response?: InterruptedResponse

@@ -21,6 +21,8 @@ export class Output {
   readonly #socket: Socket<unknown>
   #pieces: Piece[] = []
   #offset = 0
+  /** The piece that nobody else uses. */
+  #own: Uint8Array | undefined
   #closed = false
   #held = false
   #waiter: ((open: boolean) => void) | undefined
@@ -82,6 +84,12 @@ export class Output {
     if (written < length) this.#pieces = [Buffer.from(scratch.subarray(Math.max(written, 0), length))]
   }
 
+  /** Sends bytes that nobody uses any more: they are overwritten when they are out, or the connection is gone. Called once at most. */
+  sendOwn(bytes: Uint8Array): void {
+    this.#own = bytes
+    this.#sendPieces([bytes])
+  }
+
   /** Head and body in one write when they are small, else without copying the body. */
   #sendShared(head: string, body: SharedBody): void {
     if (body.length <= JOINED_SIZE) {
@@ -124,6 +132,7 @@ export class Output {
   close(): void {
     this.#closed = true
     this.#pieces = []
+    this.#forgetOwn()
     this.#settle(false)
   }
 
@@ -143,7 +152,13 @@ export class Output {
       }
       this.#pieces.shift()
       this.#offset = 0
+      if (piece === this.#own) this.#forgetOwn()
     }
+  }
+
+  #forgetOwn(): void {
+    this.#own?.fill(0)
+    this.#own = undefined
   }
 
   #write(piece: Piece, offset: number): number {

@@ -2,11 +2,13 @@ import { peek, type Socket } from 'bun'
 import type { RequestHead } from '../http/index.ts'
 import type { Exchange } from './exchange.ts'
 import type { ConnectionHost } from './host.ts'
+import type { InterruptedResponse } from './interrupted-response.ts'
 import type { ConnectionInfo } from './options.ts'
 import type { Output } from './output.ts'
 import { type PreparedResponse, prepare } from './prepared-response.ts'
 import type { RequestFactory, ServedRequest } from './request.ts'
 import { EMPTY, type ResponseBody, release, type StreamedBody } from './response-body.ts'
+import { continueResponse } from './response-continuation.ts'
 import { closingResponse, fieldLines, type ResponseFraming, responseHead } from './response-head.ts'
 import { resumableState } from './resumable.ts'
 import type { SharedBody } from './shared-body.ts'
@@ -85,6 +87,12 @@ export class Responder {
       (response) => this.#respond(exchange, response),
       (error) => this.#fail(exchange, error),
     )
+  }
+
+  /** Sends the rest of a response that another server has begun. */
+  continue(exchange: Exchange, response: InterruptedResponse): void {
+    const context = { host: this.#host, output: this.#output, owner: this.#owner, info: this.#info }
+    void continueResponse(exchange, response, context)
   }
 
   /** Answers with an error of the server's own; the connection closes after it. */

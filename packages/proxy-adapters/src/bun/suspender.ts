@@ -1,14 +1,29 @@
+import type { Socket } from 'bun'
 import type { RequestHead } from '../http/index.ts'
 import type { AdoptedConnection, SuspendedConnection, SuspendOptions } from './adopted-connection.ts'
+import { descriptorOf } from './descriptor.ts'
 import type { ConnectionHost } from './host.ts'
+import type { Input } from './input.ts'
+import type { InterruptedResponse } from './interrupted-response.ts'
 import type { AdoptOptions } from './options.ts'
+import type { Output } from './output.ts'
+import type { ReadGate } from './read-gate.ts'
 import { type Standing, Suspended, type SuspendedOwner } from './suspended.ts'
+
+/** What stands still with a connection. */
+export interface SuspenderParts {
+  readonly socket: Socket<unknown>
+  readonly input: Input
+  readonly output: Output
+  readonly gate: ReadGate
+}
 
 /** Who wants the connection to stop, and who has it while it stands. */
 export class Suspender {
   readonly #connection: AdoptedConnection & SuspendedOwner
   readonly #host: ConnectionHost
   readonly #options: AdoptOptions
+  readonly #parts: SuspenderParts
   #wish: PromiseWithResolvers<SuspendedConnection | undefined> | undefined
   #mayInterrupt = false
   /** Whether `route` wants the connection to stop before the request that is next. */
@@ -17,10 +32,16 @@ export class Suspender {
   #offered = false
   #suspended: Suspended | undefined
 
-  constructor(connection: AdoptedConnection & SuspendedOwner, host: ConnectionHost, options: AdoptOptions) {
+  constructor(
+    connection: AdoptedConnection & SuspendedOwner,
+    host: ConnectionHost,
+    options: AdoptOptions,
+    parts: SuspenderParts,
+  ) {
     this.#connection = connection
     this.#host = host
     this.#options = options
+    this.#parts = parts
   }
 
   /** Whether the connection is to stop between two requests. */
@@ -61,8 +82,31 @@ export class Suspender {
     return this.#routed
   }
 
+  /** Stops the connection, between two requests or within `response`: nothing is read or written any more. */
+  stop(response: InterruptedResponse | undefined): void {
+    this.#parts.output.hold()
+    this.#parts.gate.pause()
+    // When the socket's callback has returned: Bun may be in a loop of reads that still uses the descriptor.
+    setImmediate(() => {
+      if (!this.#connection.closed) this.#stopped(this.#standing(response))
+    })
+  }
+
+  /** The connection goes on here. */
+  resumed(): void {
+    this.#suspended = undefined
+  }
+
+  /** The descriptor is gone. */
+  closed(): void {
+    const suspended = this.#suspended
+    this.#suspended = undefined
+    this.#settle((wish) => wish.resolve(undefined))
+    suspended?.lost()
+  }
+
   /** The connection stands: gives it to whoever wanted that. */
-  stopped(standing: Standing): void {
+  #stopped(standing: Standing): void {
     const routed = this.#routed
     this.#routed = false
     if (!routed && this.#wish === undefined) {
@@ -77,17 +121,16 @@ export class Suspender {
     if (routed) this.#tell(suspended)
   }
 
-  /** The connection goes on here. */
-  resumed(): void {
-    this.#suspended = undefined
-  }
-
-  /** The descriptor is gone. */
-  closed(): void {
-    const suspended = this.#suspended
-    this.#suspended = undefined
-    this.#settle((wish) => wish.resolve(undefined))
-    suspended?.lost()
+  #standing(response: InterruptedResponse | undefined): Standing {
+    const { socket, input } = this.#parts
+    const next = input.head()
+    return {
+      fd: descriptorOf(socket),
+      received: input.bytes,
+      head: next?.kind === 'head' ? next : undefined,
+      response,
+      requests: this.#connection.requests,
+    }
   }
 
   #tell(suspended: Suspended): void {

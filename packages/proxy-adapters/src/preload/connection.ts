@@ -1,0 +1,261 @@
+import { closeFd, resetAndClose, socketCookie } from '@xoffload/linux'
+import type { AdoptedConnection, SuspendOptions } from '../bun/index.ts'
+import { parseRequestHead, type RequestHead } from '../http/index.ts'
+import type { Deliveries } from './deliveries.ts'
+import { PreloadError } from './errors.ts'
+import type { PreloadAdoptOptions, PreloadSuspended, ServeHere } from './options.ts'
+import type { ShimMessage } from './protocol.ts'
+import type { ShimProcess } from './shim-process.ts'
+import { TakenBack } from './taken-back.ts'
+
+const NOTHING = new Uint8Array(0)
+
+/** What a connection needs of its `PreloadServer`. */
+export interface ConnectionOwner {
+  readonly deliveries: Deliveries
+  /** A new number for a connection, under which messages about it come. */
+  enter(connection: PreloadConnection): bigint
+  leave(id: bigint): void
+  /** Connections that were taken back and that somebody has in hand. */
+  readonly standing: Set<PreloadConnection>
+  report(error: unknown): void
+}
+
+/** A connection that the server program was given. */
+export class PreloadConnection implements AdoptedConnection {
+  /** Resolves when the program has accepted the connection; rejects with a {@link PreloadError}, and then it was reset. */
+  readonly taken: Promise<void>
+  readonly #owner: ConnectionOwner
+  readonly #options: PreloadAdoptOptions
+  readonly #cookie: bigint
+  readonly #taken = Promise.withResolvers<void>()
+  #id = 0n
+  #process: ShimProcess | undefined
+  /** The descriptor's number in that process. */
+  #number = 0
+  #requestsBefore = 0
+  #requestsHere = 0
+  #closed = false
+  #wish: PromiseWithResolvers<PreloadSuspended | undefined> | undefined
+  #takenBack: TakenBack | undefined
+  /** `route` wants it back before this request. */
+  #routed = NOTHING
+
+  /** Throws {@link PreloadError} (`busy`) or a LinuxError, and then the descriptor stays the caller's. */
+  constructor(fd: number, owner: ConnectionOwner, options: PreloadAdoptOptions) {
+    this.#owner = owner
+    this.#options = options
+    this.#cookie = socketCookie(fd)
+    this.taken = this.#taken.promise
+    // Who does not look at it hears of the end through `onClose`.
+    this.taken.catch(() => {})
+    this.#deliver(fd, options.unsent ?? NOTHING, 0)
+  }
+
+  get requests(): number {
+    return this.#requestsBefore + this.#requestsHere
+  }
+
+  /** Of {@link requests} those that this process of the program has told of. */
+  get requestsSeen(): number {
+    return this.#requestsHere
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /**
+   * As {@link AdoptedConnection.suspend}. An idle connection comes back at once when the program waits with epoll_wait(2) of the C library, as
+   * nginx and Node do; else when the program reads next.
+   */
+  suspend({ signal }: SuspendOptions = {}): Promise<PreloadSuspended | undefined> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    if (this.#closed) return Promise.resolve(undefined)
+    if (this.#takenBack !== undefined) return Promise.resolve(this.#takenBack)
+    if (this.#wish === undefined) {
+      this.#wish = Promise.withResolvers()
+      this.#order('recall', 1)
+    }
+    const { promise } = this.#wish
+    if (signal !== undefined) this.#watch(signal, promise)
+    return promise
+  }
+
+  terminate(): void {
+    if (this.#closed) return
+    if (this.#takenBack !== undefined) this.#takenBack.close()
+    else if (this.#owner.deliveries.cancel(this.#id))
+      this.#failed(new PreloadError('closed', 'the connection was terminated'))
+    else this.#order('end', 0)
+  }
+
+  /** A process of the program has accepted it. */
+  adopted(process: ShimProcess, number: number): void {
+    this.#process = process
+    this.#number = number
+    this.#taken.resolve()
+    if (this.#wish !== undefined) this.#order('recall', 1)
+  }
+
+  /** The program asks about the request that is next. */
+  verdict({ requests, bytes }: ShimMessage): 'suspend' | ServeHere {
+    this.#requestsHere = requests
+    this.#routed = NOTHING
+    const head = this.#headOf(bytes)
+    if (head === undefined) return {}
+    const decision = this.#decide(head)
+    if (decision === 'serve') return {}
+    if (decision === 'suspend') this.#routed = bytes.slice()
+    return decision
+  }
+
+  /** The program has given it back. */
+  returned(fd: number, requests: number): void {
+    this.#leaveProcess()
+    this.#requestsHere = requests
+    if (socketCookie(fd) !== this.#cookie) {
+      closeFd(fd)
+      this.#owner.report(new PreloadError('protocol', 'a process gave another connection back than it was given'))
+      this.lost()
+      return
+    }
+    const routed = this.#routed
+    this.#routed = NOTHING
+    if (routed.length === 0 && this.#wish === undefined) {
+      // The wish has been given up meanwhile.
+      this.#deliver(fd, NOTHING, 0)
+      return
+    }
+    const takenBack = new TakenBack(
+      { fd, next: routed, head: this.#headOf(routed), requests: this.requests },
+      {
+        resume: () => this.#resume(fd, routed.length > 0),
+        close: () => this.#relinquish(fd),
+        leave: () => this.#left(),
+      },
+    )
+    this.#takenBack = takenBack
+    this.#owner.standing.add(this)
+    const wish = this.#wish
+    this.#wish = undefined
+    wish?.resolve(takenBack)
+    if (routed.length > 0) this.#tell(takenBack)
+  }
+
+  /** Nothing more will be heard of it. */
+  lost(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#leaveProcess()
+    this.#taken.reject(new PreloadError('refused', 'the server program did not take the connection'))
+    this.#wish?.resolve(undefined)
+    this.#wish = undefined
+    try {
+      this.#options.onClose?.()
+    } catch (error) {
+      this.#owner.report(error)
+    }
+  }
+
+  /** The server is closed: a connection that stands is reset. */
+  shutDown(): void {
+    this.#takenBack?.lose()
+    this.lost()
+  }
+
+  #deliver(fd: number, unsent: Uint8Array, requests: number): void {
+    this.#id = this.#owner.enter(this)
+    try {
+      this.#owner.deliveries.add({
+        item: { connection: this.#id, watch: this.#options.route !== undefined, requests },
+        fd,
+        unsent,
+        onFailed: (error) => this.#failed(error),
+      })
+    } catch (error) {
+      this.#owner.leave(this.#id)
+      throw error
+    }
+  }
+
+  #failed(error: PreloadError): void {
+    this.#taken.reject(error)
+    this.lost()
+  }
+
+  #resume(fd: number, offered: boolean): void {
+    this.#goesOn()
+    this.#requestsBefore += this.#requestsHere
+    this.#requestsHere = 0
+    try {
+      this.#deliver(fd, NOTHING, offered ? 1 : 0)
+    } catch (error) {
+      this.#owner.report(error)
+      resetAndClose(fd)
+      this.lost()
+    }
+  }
+
+  #relinquish(fd: number): void {
+    resetAndClose(fd)
+    this.#left()
+  }
+
+  #left(): void {
+    this.#goesOn()
+    this.lost()
+  }
+
+  #goesOn(): void {
+    this.#takenBack = undefined
+    this.#owner.standing.delete(this)
+  }
+
+  #leaveProcess(): void {
+    this.#owner.leave(this.#id)
+    this.#process?.forget(this.#id)
+    this.#process = undefined
+  }
+
+  #order(type: 'recall' | 'end', argument: number): void {
+    this.#process?.order({ type, connection: this.#id, value: this.#number, argument })
+  }
+
+  #headOf(bytes: Uint8Array): RequestHead | undefined {
+    const head = parseRequestHead(bytes)
+    return head.kind === 'head' ? head : undefined
+  }
+
+  #decide(head: RequestHead): 'serve' | 'suspend' | ServeHere {
+    try {
+      return this.#options.route?.(this, head) ?? 'serve'
+    } catch (error) {
+      this.#owner.report(error)
+      return 'serve'
+    }
+  }
+
+  #tell(takenBack: TakenBack): void {
+    try {
+      if (this.#options.onSuspended === undefined) takenBack.resume()
+      else this.#options.onSuspended(takenBack)
+    } catch (error) {
+      this.#owner.report(error)
+      takenBack.resume()
+    }
+  }
+
+  #watch(signal: AbortSignal, promise: Promise<unknown>): void {
+    const cancel = () => {
+      const wish = this.#wish
+      if (wish?.promise !== promise) return
+      this.#wish = undefined
+      this.#order('recall', 0)
+      wish.reject(signal.reason)
+    }
+    const ignore = () => signal.removeEventListener('abort', cancel)
+    signal.addEventListener('abort', cancel)
+    promise.then(ignore, ignore)
+  }
+}

@@ -1,0 +1,5 @@
+export { PreloadConnection } from './connection.ts'
+export * from './errors.ts'
+export * from './library.ts'
+export * from './options.ts'
+export { PreloadServer, type ServerProcess } from './server.ts'
