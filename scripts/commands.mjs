@@ -6,6 +6,7 @@ import { checksRun } from './runner/test-options.mjs'
  * @typedef {object} Needs
  * @property {boolean} privilege Linux and root: the command makes network namespaces and loads BPF programs.
  * @property {readonly string[]} debianPackages
+ * @property {boolean} guest A kernel for the QEMU guest, and headers for modules of it.
  *
  * @typedef {object} Command
  * @property {string} entry The file that Bun runs, relative to the root.
@@ -19,17 +20,45 @@ const traffic = ['iproute2', 'libbpf1', 'nginx-light', 'wrk', 'curl']
 /** What rebuilding the BPF objects takes. */
 const bpfCompiler = ['clang', 'llvm', 'libbpf-dev', 'libc6-dev', 'linux-libc-dev']
 
-const nothing = () => ({ privilege: false, debianPackages: [] })
+/** The guest: QEMU, tools for kernel modules and devices, and a compiler for its first process and its virtual NIC. */
+const guestMachine = ['qemu-system-x86', 'kmod', 'gcc', 'libc6-dev', 'linux-libc-dev', 'make', 'libelf1', 'ethtool']
+
+const nothing = () => ({ privilege: false, debianPackages: [], guest: false })
+
+/** @param {readonly string[]} args */
+const isHelp = (args) => args.includes('--help') || args.includes('-h')
 
 /** @type {Command['needs']} */
-const testbed = (args) =>
-  args.includes('--help') || args.includes('-h') ? nothing() : { privilege: true, debianPackages: traffic }
+const testbed = (args) => (isHelp(args) ? nothing() : { privilege: true, debianPackages: traffic, guest: false })
+
+/** @type {Command['needs']} */
+const guest = (args) =>
+  isHelp(args) ? nothing() : { privilege: true, debianPackages: [...traffic, ...guestMachine], guest: true }
+
+/** @type {Command['needs']} A scanner in C is compiled with sanitizers. */
+const namespaces = (args, env) => {
+  const needs = testbed(args, env)
+  return { ...needs, debianPackages: [...needs.debianPackages, 'gcc', 'libc6-dev'] }
+}
+
+/**
+ * What the tests of a tier need; all tiers together need what the last one does.
+ *
+ * @type {ReadonlyMap<string, Command['needs']>}
+ */
+const tiers = new Map([
+  ['pure', nothing],
+  ['netns', namespaces],
+  ['guest', guest],
+])
 
 /** @type {Command['needs']} */
 const tests = (args, env) => {
-  const pure = args.some((arg, index) => arg === '--tier=pure' || (arg === '--tier' && args[index + 1] === 'pure'))
-  const { privilege, debianPackages } = pure ? nothing() : testbed(args, env)
-  return { privilege, debianPackages: checksRun(args, env) ? [...debianPackages, ...bpfCompiler] : debianPackages }
+  const tier = args
+    .find((arg, index) => arg.startsWith('--tier=') || args[index - 1] === '--tier')
+    ?.replace('--tier=', '')
+  const { debianPackages, ...needs } = (tiers.get(tier ?? '') ?? guest)(args, env)
+  return { ...needs, debianPackages: checksRun(args, env) ? [...debianPackages, ...bpfCompiler] : debianPackages }
 }
 
 /** @type {Readonly<Record<string, Command>>} */
@@ -37,6 +66,8 @@ export const commands = {
   demo: { entry: 'testbed/src/demo/main.ts', needs: testbed },
   bench: { entry: 'bench/src/main.ts', needs: testbed },
   soak: { entry: 'testbed/src/soak/main.ts', needs: testbed },
+  guest: { entry: 'testbed/src/guest/main.ts', needs: guest },
+  conformance: { entry: 'testbed/src/conformance/main.ts', needs: testbed },
   simulate: { entry: 'testbed/src/simulate/main.ts', needs: nothing },
   test: { entry: 'scripts/test.ts', needs: tests },
   check: { entry: 'scripts/check.ts', needs: nothing },

@@ -7,6 +7,7 @@ import { bunTool } from './setup/bun.mjs'
 import { runInPlace } from './setup/child.mjs'
 import { debianPackages } from './setup/debian.mjs'
 import { SetupFailure, say } from './setup/failure.mjs'
+import { guestKernel } from './setup/guest-kernel.mjs'
 import { withLock } from './setup/lock.mjs'
 import { requirePrivilege } from './setup/privilege.mjs'
 import { workspacePackages } from './setup/workspace.mjs'
@@ -25,7 +26,12 @@ const setUp = async (name, args) => {
   if (needs.privilege) requirePrivilege(name)
 
   const bun = bunTool(root)
-  const steps = [bun, workspacePackages(root, bun.executable), debianPackages(needs.debianPackages)]
+  const steps = [
+    bun,
+    workspacePackages(root, bun.executable),
+    debianPackages(needs.debianPackages),
+    guestKernel(root, needs.guest),
+  ]
   if (steps.some((step) => step.isMissing())) {
     await withLock(join(root, '.tools/setup.lock'), () => {
       // Another set-up may have done it while this one waited.

@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { runChecks } from './checks/check.ts'
 import { leftoverChecks, testRunVariable } from './checks/leftovers.ts'
 import { packageChecks } from './checks/packages.ts'
-import { bpfObjects, staticChecks } from './checks/static.ts'
+import { bpfObjects, preloadLibrary, staticChecks } from './checks/static.ts'
 import { parseTestArguments, UsageError, usage } from './runner/arguments.ts'
 import { addTallies, emptyTally, failed, type Tally } from './runner/junit.ts'
 import { runGroup } from './runner/run-group.ts'
@@ -26,7 +26,9 @@ async function main(args: readonly string[]): Promise<number> {
 
   process.env[testRunVariable] = crypto.randomUUID()
   const leftovers = options.checks && process.platform === 'linux' ? await leftoverChecks() : []
-  let tally = options.checks ? await runChecks([...staticChecks(root), bpfObjects(root)]) : emptyTally
+  let tally = options.checks
+    ? await runChecks([...staticChecks(root), bpfObjects(root), preloadLibrary(root)])
+    : emptyTally
   for (const group of groups) {
     if (!runsHere(group)) {
       say(`${group.directory}: its tests call Linux and do not run on ${process.platform}`)

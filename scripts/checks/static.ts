@@ -33,6 +33,14 @@ export function bpfObjects(root: string): Check {
   }
 }
 
+/** The object that is committed is what its sources compile to. */
+export function preloadLibrary(root: string): Check {
+  return {
+    name: 'the preload library is up to date',
+    run: () => failureOf(['bash', 'packages/proxy-adapters/preload/build.sh', '--check'], { cwd: root }),
+  }
+}
+
 /** Two versions of a schema library do not recognise each other's schemas. */
 async function oneVersion(root: string, name: string): Promise<string | undefined> {
   // Bun prints its binary lock file in the format of yarn.

@@ -18,9 +18,10 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-export const usage = `npm test -- [--tier pure|netns] [-t NAME] [--checks | --no-checks] [PATTERN ...]
+export const usage = `npm test -- [--tier pure|netns|guest] [-t NAME] [--checks | --no-checks] [PATTERN ...]
 
-  --tier TIER    pure: tests without privilege; netns: tests that need root and network namespaces; both by default
+  --tier TIER    pure: tests without privilege; netns: tests that need root and network namespaces;
+                 guest: tests that need root, and a kernel in QEMU with what this one may lack; all by default
   -t NAME        only tests whose name matches this regular expression
   --checks       also check types, style, packages and BPF objects, and that nothing is left behind; default in CI
   PATTERN        only test files whose path contains it`

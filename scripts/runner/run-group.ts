@@ -3,13 +3,19 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addTallies, emptyTally, failed, type Tally, tallyReport } from './junit.ts'
 import { runChild } from './run-child.ts'
-import type { TestGroup } from './test-files.ts'
+import type { TestGroup, Tier } from './test-files.ts'
 
-/** Milliseconds for one test that sets no limit of its own; shared machines are slow at times. */
-const testTimeout = 30_000
+/** Milliseconds for one test that sets no limit of its own; shared machines are slow at times, and the guest is at all times. */
+const testTimeouts: Readonly<Record<Tier, number>> = { pure: 30_000, netns: 30_000, guest: 240_000 }
 
 /** Milliseconds for all files of a group together. */
 const groupTimeout = 15 * 60_000
+
+/** What runs a command inside a guest that may write to `directory`. It ends before this process gives up waiting for it. */
+const insideGuest = (directory: string): string[] => [
+  ...[process.execPath, 'testbed/src/guest/main.ts', '--share', directory],
+  ...['--timeout', `${(groupTimeout - 60_000) / 1000}`, '--'],
+]
 
 /** Runs the files of a group in one `bun test` process, which prints to this process's streams unless it is to be quiet. */
 export async function runGroup(
@@ -22,7 +28,8 @@ export async function runGroup(
     const report = join(directory, 'junit.xml')
     const filter = namePattern === undefined ? [] : ['--test-name-pattern', namePattern]
     const command = [
-      ...[process.execPath, 'test', '--timeout', `${testTimeout}`],
+      ...(group.insideGuest ? insideGuest(directory) : []),
+      ...[process.execPath, 'test', '--timeout', `${testTimeouts[group.tier]}`],
       ...['--reporter=junit', '--reporter-outfile', report, ...filter],
       ...group.files.map((file) => `./${file}`),
     ]

@@ -1,13 +1,18 @@
 import { Glob } from 'bun'
 
-/** `pure` tests need no privilege; `netns` tests need root and make network namespaces. */
-export type Tier = 'pure' | 'netns'
+/**
+ * `pure` tests need no privilege; `netns` tests need root and make network namespaces; `guest` tests need a kernel that has what
+ * the host's may lack, and run in QEMU or start it.
+ */
+export type Tier = 'pure' | 'netns' | 'guest'
 
-export const tiers: readonly Tier[] = ['pure', 'netns']
+export const tiers: readonly Tier[] = ['pure', 'netns', 'guest']
 
 /** The test files of one package and tier. They run in one process, so that a crash spoils no other package's results. */
 export interface TestGroup {
   readonly tier: Tier
+  /** Whether `bun test` runs inside the guest. */
+  readonly insideGuest: boolean
   /** `packages/core`, `testbed`, ... */
   readonly directory: string
   /** Paths relative to the root, sorted. */
@@ -17,21 +22,26 @@ export interface TestGroup {
 /** Only these have tests that run on every operating system; the others call Linux. */
 const portable = ['packages/core', 'scripts']
 
-/** A test is of the tier `netns` when it is in a folder of that name. */
+/** A test is of the tier `netns` or `guest` when it is in a folder of that name. */
 export function tierOf(file: string): Tier {
-  return file.includes('/netns/') ? 'netns' : 'pure'
+  return tiers.find((tier) => file.includes(`/test/${tier}/`)) ?? 'pure'
 }
 
-/** Groups in the order in which they run: all that is pure, core first, then the namespaces. */
+/** A test in `test/guest/inside/` runs inside the guest; another one in `test/guest/` runs on the host and starts guests. */
+function isInsideGuest(file: string): boolean {
+  return file.includes('/test/guest/inside/')
+}
+
+/** Groups in the order in which they run: all that is pure, core first, then the namespaces, then the guest. */
 export function groupTestFiles(files: readonly string[]): TestGroup[] {
   const groups = Map.groupBy([...files].sort(), (file) => {
     const directory = /^packages\/[^/]+/.exec(file)?.[0] ?? file.replace(/\/.*$/, '')
-    return `${tierOf(file)} ${directory}`
+    return `${tierOf(file)} ${directory}${isInsideGuest(file) ? ' inside' : ''}`
   })
   return [...groups]
     .map(([key, members]) => {
-      const [tier, directory] = key.split(' ') as [Tier, string]
-      return { tier, directory, files: members }
+      const [tier, directory, inside] = key.split(' ') as [Tier, string, 'inside'?]
+      return { tier, directory, insideGuest: inside !== undefined, files: members }
     })
     .sort((a, b) => tiers.indexOf(a.tier) - tiers.indexOf(b.tier) || a.directory.localeCompare(b.directory))
 }

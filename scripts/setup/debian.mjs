@@ -9,6 +9,8 @@ const programs = new Map([
   ['nginx-light', 'nginx'],
   ['wrk', 'wrk'],
   ['curl', 'curl'],
+  ['qemu-system-x86', 'qemu-system-x86_64'],
+  ['kmod', 'modprobe'],
 ])
 
 /** @param {string} program */

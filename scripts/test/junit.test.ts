@@ -12,7 +12,7 @@ async function tallyOf(files: Readonly<Record<string, string>>, namePattern?: st
     for (const [name, text] of Object.entries(files)) await writeFile(join(root, name), text)
     return await runGroup(
       root,
-      { tier: 'pure', directory: 'example', files: Object.keys(files) },
+      { tier: 'pure', insideGuest: false, directory: 'example', files: Object.keys(files) },
       { namePattern, quiet: true },
     )
   } finally {

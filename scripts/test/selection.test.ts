@@ -6,9 +6,9 @@ import { parseTestArguments, UsageError } from '../runner/arguments.ts'
 import { findTestFiles, groupTestFiles, runsHere } from '../runner/test-files.ts'
 
 describe('npm test -- ARGS', () => {
-  test('runs both tiers, and checks in CI only', () => {
+  test('runs all tiers, and checks in CI only', () => {
     expect(parseTestArguments([], {})).toEqual({
-      tiers: ['pure', 'netns'],
+      tiers: ['pure', 'netns', 'guest'],
       patterns: [],
       namePattern: undefined,
       checks: false,
@@ -37,19 +37,25 @@ test('test files are found, but not those of dependencies', () => {
 
 test('test files are grouped by tier and package, pure tests first', () => {
   const groups = groupTestFiles([
+    'testbed/test/guest/boot.test.ts',
+    'testbed/test/guest/inside/kernel.test.ts',
     'testbed/test/netns/bed.test.ts',
     'packages/linux/test/netns/tcp.test.ts',
     'packages/linux/test/errno.test.ts',
     'packages/core/test/flow.test.ts',
     'packages/core/test/deep/mac.test.ts',
   ])
-  expect(groups.map(({ tier, directory, files }) => [tier, directory, files.length])).toEqual([
-    ['pure', 'packages/core', 2],
-    ['pure', 'packages/linux', 1],
-    ['netns', 'packages/linux', 1],
-    ['netns', 'testbed', 1],
-  ])
-  expect(groups.map((group) => runsHere(group, 'darwin'))).toEqual([true, false, false, false])
+  expect(groups.map(({ tier, directory, insideGuest, files }) => [tier, directory, insideGuest, files.length])).toEqual(
+    [
+      ['pure', 'packages/core', false, 2],
+      ['pure', 'packages/linux', false, 1],
+      ['netns', 'packages/linux', false, 1],
+      ['netns', 'testbed', false, 1],
+      ['guest', 'testbed', false, 1],
+      ['guest', 'testbed', true, 1],
+    ],
+  )
+  expect(groups.map((group) => runsHere(group, 'darwin'))).toEqual([true, false, false, false, false, false])
 })
 
 describe('what a command needs', () => {
@@ -61,7 +67,7 @@ describe('what a command needs', () => {
       ['test', ['--tier=pure']],
       ['demo', ['--help']],
     ] as const) {
-      expect(needsOf(name, [...args])).toEqual({ privilege: false, debianPackages: [] })
+      expect(needsOf(name, [...args])).toEqual({ privilege: false, debianPackages: [], guest: false })
     }
   })
 
@@ -70,6 +76,16 @@ describe('what a command needs', () => {
     expect(needsOf('test', [])?.debianPackages).not.toContain('clang')
     expect(needsOf('test', [], { CI: 'true' })?.debianPackages).toContain('clang')
     expect(needsOf('test', ['--tier', 'netns'])?.debianPackages).toContain('nginx-light')
+  })
+
+  test('is a machine for the guest when tests run in it', () => {
+    for (const args of [[], ['--tier', 'guest'], ['--tier=guest'], ['flower']]) {
+      expect(needsOf('test', args)).toMatchObject({ privilege: true, guest: true })
+      expect(needsOf('test', args)?.debianPackages).toContain('qemu-system-x86')
+    }
+    expect(needsOf('test', ['--tier', 'netns'])).toMatchObject({ guest: false })
+    expect(needsOf('test', ['--tier=netns'])?.debianPackages).not.toContain('qemu-system-x86')
+    expect(needsOf('guest', ['--', 'true'])).toMatchObject({ privilege: true, guest: true })
   })
 })
 

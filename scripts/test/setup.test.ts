@@ -93,6 +93,21 @@ describe('a command that runs in place', () => {
   })
 })
 
+test("the guest's kernel is missing only where it is needed, and until it is there", async () => {
+  const missing = node(`
+    import { guestKernel } from '${setup}/guest-kernel.mjs'
+    import { mkdirSync, writeFileSync } from 'node:fs'
+    const report = () => [true, false].map((needed) => guestKernel('.', needed).isMissing())
+    const before = report()
+    mkdirSync('.tools/guest/kernel', { recursive: true })
+    writeFileSync('.tools/guest/kernel/release', '6.1.0-1-amd64')
+    console.log(JSON.stringify([before, report()]))`)
+  expect(await missing.stdout.json()).toEqual([
+    [true, false],
+    [false, false],
+  ])
+})
+
 test('a command that is unknown ends with one sentence and no stack', async () => {
   const child = Bun.spawn(['node', join(import.meta.dir, '../run.mjs'), 'nonsense'], { stdout: 'pipe', stderr: 'pipe' })
   expect(await child.exited).toBe(1)

@@ -93,7 +93,9 @@ describe('4: a held packet reaches its target', () => {
   test(
     'with held packets discarded, moves do',
     async () => {
-      expect(longestStall(await runRamp({ ...options, sabotage: 'drop-held' }))).toBeGreaterThan(RETRANSMISSION)
+      // Most losses are mended sooner, by a tail loss probe of the client or a window probe of the target.
+      const run = await runRamp({ connections: 500, concurrency: 16, sabotage: 'drop-held' })
+      expect(longestStall(run)).toBeGreaterThan(RETRANSMISSION)
     },
     TIMEOUT,
   )

@@ -1,0 +1,67 @@
+/** `npm run conformance`: see {@link USAGE}. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ConformanceResult, conformanceTable } from '@xoffload/core/conformance'
+import { Glob } from 'bun'
+import { RESULTS_VARIABLE } from './record.ts'
+
+const USAGE = `usage: npm run conformance -- [--json] [PATH...]
+
+Runs the conformance suite on every redirector and prints a table: a row per test, a column per redirector.
+--json prints one JSON object a line instead: {redirector, group, test, outcome, reason}.
+With PATH only the test files whose path contains one of them. Ends with 1 when a test fails.`
+
+const ROOT = new URL('../../..', import.meta.url).pathname
+/** Each of these runs the suite, and gives its results to {@link recordConformance}. */
+const TESTS = new Glob('{packages,testbed}/*/test/**/conformance.test.ts')
+/** The example: prints its results itself. */
+const EXAMPLE = 'packages/create-redirector/template/test/table.ts'
+
+async function main(args: readonly string[]): Promise<void> {
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(USAGE)
+    return
+  }
+  const paths = args.filter((arg) => arg !== '--json')
+  const wanted = (file: string) => paths.length === 0 || paths.some((path) => file.includes(path))
+  const results: ConformanceResult[] = wanted(EXAMPLE) ? await example() : []
+  const directory = await mkdtemp(join(tmpdir(), 'xoffload-conformance-'))
+  try {
+    for (const file of [...TESTS.scanSync({ cwd: ROOT })].sort().filter(wanted)) {
+      results.push(...(await test(file, join(directory, 'results'))))
+    }
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+  const json = results.map((result) => `${JSON.stringify(result)}\n`).join('')
+  process.stdout.write(args.includes('--json') ? json : conformanceTable(results))
+}
+
+/** What a test file reports goes to stderr, its results to a file. */
+async function test(file: string, resultsFile: string): Promise<ConformanceResult[]> {
+  await writeFile(resultsFile, '')
+  const child = Bun.spawn([process.execPath, 'test', `./${file}`], {
+    cwd: ROOT,
+    env: { ...process.env, [RESULTS_VARIABLE]: resultsFile },
+    stdio: ['ignore', 2, 2],
+  })
+  if ((await child.exited) !== 0) process.exitCode = 1
+  return parse(await readFile(resultsFile, 'utf8'))
+}
+
+async function example(): Promise<ConformanceResult[]> {
+  const child = Bun.spawn([process.execPath, EXAMPLE, '--json'], { cwd: ROOT, stdio: ['ignore', 'pipe', 2] })
+  const [text] = await Promise.all([child.stdout.text(), child.exited])
+  if (child.exitCode !== 0) process.exitCode = 1
+  return parse(text)
+}
+
+function parse(lines: string): ConformanceResult[] {
+  return lines
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line))
+}
+
+await main(process.argv.slice(2))
