@@ -35,9 +35,13 @@ interface Case {
   readonly name: string
   readonly figure: { readonly case: string; readonly every?: number | 'never' }
   readonly testbed: Testbed
-  readonly origin: string
+  /** Where the service is; paths are appended. */
+  readonly url: string
   readonly programs: readonly HostProcess[]
 }
+
+/** The rounds of each case, by its name. */
+type Results = ReadonlyMap<string, WrkResult[]>
 
 /** Measures and prints. Needs root, nginx and wrk. */
 export async function run({ json }: BenchOptions): Promise<void> {
@@ -48,8 +52,7 @@ export async function run({ json }: BenchOptions): Promise<void> {
   for (const size of SIZES) {
     const results = await measure(cases, size)
     for (const figure of report(cases, size, results)) printFigure(figure, json)
-    const rate = (name: string): number => median((results.get(name) ?? []).map((result) => result.requestsPerSecond))
-    if (rate('every 1') > rate('nginx-proxy')) wins.push(size)
+    if (middle(results, 'every 1', rate) > middle(results, 'nginx-proxy', rate)) wins.push(size)
   }
   console.error(
     wins.length === 0
@@ -81,7 +84,7 @@ async function install(stack: AsyncDisposableStack, every: number | 'never'): Pr
     name: `every ${every}`,
     figure: { case: 'xoffload', every },
     testbed,
-    origin: `http://${service.ipv4}`,
+    url: `http://${service.ipv4}`,
     programs: [gateway, ...programs],
   }
   if (every !== 'never') return [moving]
@@ -95,20 +98,20 @@ async function install(stack: AsyncDisposableStack, every: number | 'never'): Pr
       name: 'nginx-proxy',
       figure,
       testbed,
-      origin: `http://${listen.address}:${listen.port}`,
+      url: `http://${listen.address}:${listen.port}`,
       programs: [proxy, ...programs],
     },
   ]
 }
 
-async function measure(cases: readonly Case[], size: number): Promise<Map<string, WrkResult[]>> {
+async function measure(cases: readonly Case[], size: number): Promise<Results> {
   const results = new Map<string, WrkResult[]>(cases.map(({ name }) => [name, []]))
   // The first round warms the programs up and is not counted.
   for (let round = 0; round <= ROUNDS; round++) {
-    for (const { name, testbed, origin, programs } of cases) {
+    for (const { name, testbed, url, programs } of cases) {
       for (const program of programs) program.assertRunning()
       const result = await wrk(testbed.host('client'), {
-        url: `${origin}/bytes/${size}`,
+        url: `${url}/bytes/${size}`,
         duration: round === 0 ? 1 : SECONDS,
         connections: CONNECTIONS,
         threads: THREADS,
@@ -126,22 +129,28 @@ async function measure(cases: readonly Case[], size: number): Promise<Map<string
   return results
 }
 
-function* report(cases: readonly Case[], size: number, results: Map<string, WrkResult[]>): Generator<Figure> {
-  const middle = (name: string, of: (result: WrkResult) => number): number => median((results.get(name) ?? []).map(of))
-  const proxy = middle('nginx-proxy', (result) => result.requestsPerSecond)
+const rate = ({ requestsPerSecond }: WrkResult): number => requestsPerSecond
+
+/** The median of a case's rounds. */
+function middle(results: Results, name: string, of: (result: WrkResult) => number): number {
+  return median((results.get(name) ?? []).map(of))
+}
+
+function* report(cases: readonly Case[], size: number, results: Results): Generator<Figure> {
+  const proxy = middle(results, 'nginx-proxy', rate)
   for (const { name, figure } of cases) {
     const common = { bench: 'requests', ...figure, size, connections: CONNECTIONS }
-    const value = middle(name, (result) => result.requestsPerSecond)
+    const value = middle(results, name, rate)
     const compared = name === 'nginx-proxy' ? {} : { ratio: value / proxy, to: 'nginx-proxy' }
     yield { ...common, metric: 'requests_per_s', unit: '1/s', value, n: ROUNDS, ...compared }
-    const p50 = middle(name, (result) => result.p50)
+    const p50 = middle(results, name, (result) => result.p50)
     yield {
       ...common,
       metric: 'latency',
       unit: 'us',
       value: p50,
       p50,
-      p99: middle(name, (result) => result.p99),
+      p99: middle(results, name, (result) => result.p99),
       n: ROUNDS,
     }
   }

@@ -1,6 +1,6 @@
-import { FlowKey, MacAddress, type Rule } from '@xoffload/core'
+import { FlowKey, MacAddress, type Redirector, type Rule } from '@xoffload/core'
 import { inNetworkNamespace } from '@xoffload/linux'
-import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { TcRedirector, XdpRedirector } from '@xoffload/redirect-ebpf'
 import { type Host, median, percentile, printFigure, Testbed } from '@xoffload/testbed'
 import type { BenchOptions } from './main.ts'
 
@@ -14,39 +14,42 @@ const TARGET = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as con
 /** eBPF (tc) in the table of XO (NSDI'26), in microseconds. */
 const REFERENCE = { insert: 4.01, remove: 3.77 } as const
 
+type Case = 'tc' | 'xdp'
+
 interface Samples {
   readonly insert: Float64Array
   readonly remove: Float64Array
 }
 
 /**
- * How long it takes to insert and to remove one rule, through the public interface of the tc redirector: from the call to the
+ * How long it takes to insert and to remove one rule, through the public interface of the eBPF redirectors: from the call to the
  * moment that its promise is fulfilled. Runs on the device of a testbed's gateway. Needs root.
  */
 export async function run({ json }: BenchOptions): Promise<void> {
   await using testbed = await Testbed.create({ hosts: ['gateway'] })
-  await measure(testbed.host('gateway'), json)
+  for (const name of ['tc', 'xdp'] as const) await measure(testbed.host('gateway'), name, json)
 }
 
-async function measure({ device, namespacePath }: Host, json: boolean): Promise<void> {
-  const redirector = new TcRedirector({ device, capacity: CAPACITY })
+async function measure({ device, namespacePath }: Host, name: Case, json: boolean): Promise<void> {
+  const options = { device, capacity: CAPACITY }
+  const redirector = name === 'tc' ? new TcRedirector(options) : new XdpRedirector(options)
   await inNetworkNamespace(namespacePath, () => redirector.open())
   try {
     await round(redirector, rules(WARM_UP_FLOWS, 0))
-    await measureWith(redirector, 0, json)
+    await measureWith(redirector, name, 0, json)
     await fill(redirector, INSTALLED)
-    await measureWith(redirector, INSTALLED, json)
+    await measureWith(redirector, name, INSTALLED, json)
   } finally {
     await inNetworkNamespace(namespacePath, () => redirector.close())
   }
 }
 
 /** `installed`: how many other rules are in the table all the time. */
-async function measureWith(redirector: TcRedirector, installed: number, json: boolean): Promise<void> {
+async function measureWith(redirector: Redirector, name: Case, installed: number, json: boolean): Promise<void> {
   const rounds: Samples[] = []
   for (let index = 1; index <= ROUNDS; index++) {
     rounds.push(await round(redirector, rules(FLOWS, index)))
-    process.stderr.write(`rules: ${installed} installed, round ${index} of ${ROUNDS}\n`)
+    process.stderr.write(`rules: ${name}, ${installed} installed, round ${index} of ${ROUNDS}\n`)
   }
   for (const metric of ['insert', 'remove'] as const) {
     const all = Float64Array.from(rounds.flatMap((samples) => Array.from(samples[metric]))).sort()
@@ -54,12 +57,12 @@ async function measureWith(redirector: TcRedirector, installed: number, json: bo
     const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
     const parameters = { capacity: CAPACITY, installed }
     const reference = { reference: REFERENCE[metric], source: "XO, NSDI'26" }
-    printFigure({ bench: 'rules', case: 'tc', ...parameters, metric, unit: 'us', value, ...spread, ...reference }, json)
+    printFigure({ bench: 'rules', case: name, ...parameters, metric, unit: 'us', value, ...spread, ...reference }, json)
   }
 }
 
 /** Puts rules of IPv6 flows, so that they are none of those that are measured. */
-async function fill(redirector: TcRedirector, count: number): Promise<void> {
+async function fill(redirector: Redirector, count: number): Promise<void> {
   process.stderr.write(`rules: filling the table with ${count} rules\n`)
   const client = { address: '2001:db8::1', port: 1024 }
   const bytes = FlowKey.of(client, { address: '2001:db8::2', port: 443 }).bytes.slice()
@@ -70,7 +73,7 @@ async function fill(redirector: TcRedirector, count: number): Promise<void> {
   }
 }
 
-async function round(redirector: TcRedirector, rules: Rule[]): Promise<Samples> {
+async function round(redirector: Redirector, rules: Rule[]): Promise<Samples> {
   const insert = new Float64Array(rules.length)
   const remove = new Float64Array(rules.length)
   for (const [index, rule] of rules.entries()) {
