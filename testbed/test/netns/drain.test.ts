@@ -61,8 +61,8 @@ test(
       printFigure({ ...figure, metric: 'nine_tenths_empty', value: mostlyEmpty / 1000 }, false)
       printFigure({ ...figure, metric: 'empty', value: empty / 1000 }, false)
 
-      // Half of the downloads can be continued by another server.
-      expect(resumed).toBeGreaterThan(CONNECTIONS / 20 / 2)
+      // Half of the downloads can be continued by another server, which says so when it has the time.
+      await until(() => resumed > CONNECTIONS / 20 / 2)
 
       await undrain('server1')
       await until(async () => (await connectionsAt('server1')) > 0)

@@ -29,5 +29,6 @@ test('a gateway that does not steer any more is noticed', async () => {
   })
   expect(isRight(result)).toBe(false)
   expect(result.failures.length).toBeGreaterThan(0)
-  expect(result.failures[0]?.history.join()).toContain('"outcome":"handed-off"')
+  // A handoff that was under way may have noticed it itself.
+  expect(result.failures.some(({ history }) => history.join().includes('"outcome":"handed-off"'))).toBe(true)
 }, 120_000)
