@@ -85,7 +85,8 @@ export function planMostlyIdle(number: number): ConnectionPlan {
   const long: PlannedRequest = {
     kind: resumable ? 'slow' : 'memory',
     start: number % START_LIMIT,
-    length: LONG_DOWNLOAD,
+    // It goes on elsewhere, so it need not end soon, and must not end before a busy machine has opened all the others.
+    length: resumable ? 3 * LONG_DOWNLOAD : LONG_DOWNLOAD,
   }
   return { ...rest, groups: [{ requests: [long], think: 0 }, first], readPause: resumable ? 0 : 400 }
 }
