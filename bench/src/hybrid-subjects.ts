@@ -1,11 +1,4 @@
-import {
-  type Clock,
-  type FlowKey,
-  HybridRedirector,
-  type HybridStatistics,
-  type Redirector,
-  type RuleTable,
-} from '@xoffload/core'
+import { type Clock, HybridRedirector, type HybridStatistics, type Redirector, type RuleTable } from '@xoffload/core'
 import { NicModel, type NicProfile } from '@xoffload/core/simulation'
 import { inNetworkNamespace } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
@@ -25,12 +18,20 @@ export interface OpenSubject extends Subject, AsyncDisposable {
   readonly statistics?: () => HybridStatistics
 }
 
-/** Software alone. */
+/** Software alone. What plays the NIC is there too, without a rule: a real one costs the packets that it does not know nothing. */
 export async function softwareOnly(gateway: Host): Promise<OpenSubject> {
-  const software = tc(gateway, PRIORITY.software)
+  const [software, idle] = [tc(gateway, PRIORITY.software), tc(gateway, PRIORITY.nic)]
   await software.open()
-  const counters = (flow: FlowKey) => software.counters(flow)
-  return { table: software, counters, software, [Symbol.asyncDispose]: () => software.close() }
+  await idle.open()
+  return {
+    table: software,
+    counters: (flow) => software.counters(flow),
+    software,
+    async [Symbol.asyncDispose]() {
+      await idle.close()
+      await software.close()
+    },
+  }
 }
 
 /**

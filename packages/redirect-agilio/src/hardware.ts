@@ -32,8 +32,8 @@ export const EXPECTED_PROFILE: FlowerProfile = {
 }
 
 /**
- * Agilio CX with the firmware `flower` and its representors. The driver answers before the firmware has looked at a rule (`nfp_flower_xmit_flow`), so
- * `in_hw` means that the rule was sent there. Throws `RedirectorError`.
+ * Agilio CX with the firmware `flower` and its representors. The driver answers before the firmware has looked at a rule
+ * (`nfp_flower_xmit_flow`), so `in_hw` means that the rule was sent there. Throws `RedirectorError`.
  */
 export const agilio: FlowerHardware = (device, { output, tunnel }) => {
   const { firmware, bus } = requireDriver(device, DRIVERS, 'Agilio SmartNIC')

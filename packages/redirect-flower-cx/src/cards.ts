@@ -26,7 +26,10 @@ export const CARDS: readonly ConnectXCard[] = [
 const OLDEST = 16
 const NEWEST_KNOWN = 32
 
-/** The card with a firmware such as `28.39.1002 (MT_0000000838)`. Undefined for one that is too old, and for a text that is no version. */
+/**
+ * The card with a firmware such as `28.39.1002 (MT_0000000838)`. Undefined for one that is too old, and for a text that is no
+ * version.
+ */
 export function cardOf(firmware: string): ConnectXCard | undefined {
   const version = /^(\d+)\.\d+\.\d+/.exec(firmware)?.[1]
   if (version === undefined) return undefined

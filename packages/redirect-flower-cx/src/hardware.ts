@@ -11,8 +11,8 @@ import { CARDS, type ConnectXCard, cardOf } from './cards.ts'
 
 const DRIVERS = ['mlx5_core', 'mlx5e_rep']
 /**
- * The driver's table has room for more, but its firmware gets slower with every rule, and forwarding with it: a card is for the few flows that are
- * worth it.
+ * The driver's table has room for more, but its firmware gets slower with every rule, and forwarding with it: a card is for the few
+ * flows that are worth it.
  */
 const CAPACITY = 65_536
 
@@ -34,8 +34,9 @@ export function profileOf({ expected }: ConnectXCard): FlowerProfile {
 export const EXPECTED_PROFILE = profileOf(CARDS[0] as ConnectXCard)
 
 /**
- * ConnectX-5 and newer with mlx5_core. As an ordinary NIC the card sends packets back out of the port that they arrived at (hairpin); with its embedded
- * switch in mode `switchdev` the device is the uplink's representor, and the card can put packets into VXLAN. Throws `RedirectorError`.
+ * ConnectX-5 and newer with mlx5_core. As an ordinary NIC the card sends packets back out of the port that they arrived at
+ * (hairpin); with its embedded switch in mode `switchdev` the device is the uplink's representor, and the card can put packets into
+ * VXLAN. Throws `RedirectorError`.
  */
 export const connectX: FlowerHardware = (device, { output, tunnel }) => {
   const driver = requireDriver(device, DRIVERS, 'ConnectX card')

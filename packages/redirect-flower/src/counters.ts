@@ -7,8 +7,8 @@ const VLAN_TAG = 4n
 const NANOSECONDS_PER_MILLISECOND = 1_000_000n
 
 /**
- * What a filter has seen. Flower has no counters of its own: those of the first action are read. Of a NIC only what the NIC has counted is evidence, not
- * what the kernel may have done in its place. `now`: CLOCK_MONOTONIC, in nanoseconds.
+ * What a filter has seen. Flower has no counters of its own: those of the first action are read. Of a NIC only what the NIC has
+ * counted is evidence, not what the kernel may have done in its place. `now`: CLOCK_MONOTONIC, in nanoseconds.
  */
 export function countersOf(filter: ListedFlower, profile: FlowerProfile, now: bigint): FlowCounters {
   const statistics = filter.actions[0]?.statistics

@@ -57,7 +57,10 @@ export class DeviceFilters {
     return this.#pipeline.losses
   }
 
-  /** Resolves to the answer of a request that was carried out, or refused with one of `allowed`. Rejects with {@link RedirectorError}. */
+  /**
+   * Resolves to the answer of a request that was carried out, or refused with one of `allowed`. Rejects with {@link
+   * RedirectorError}.
+   */
   async request(
     doing: string,
     request: TcRequest,

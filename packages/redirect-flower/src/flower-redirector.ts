@@ -32,16 +32,16 @@ export interface FlowerRedirectorStatistics {
 const DEFAULT_PRIORITY = 100
 
 /**
- * Steers flows with flower filters at the ingress of a device (tc-flower(8)), executed by the NIC or by the kernel, as `hardware` says. It steers what
- * belongs to an established connection: packets with SYN, FIN or RST go to software, which must see how connections begin and end; so do fragments, and
- * the packets of flows without a rule. It neither holds packets nor discards what this host says on the flow. So put a software redirector
- * underneath, which has every rule too.
+ * Steers flows with flower filters at the ingress of a device (tc-flower(8)), executed by the NIC or by the kernel, as `hardware`
+ * says. It steers what belongs to an established connection: packets with SYN, FIN or RST go to software, which must see how
+ * connections begin and end; so do fragments, and the packets of flows without a rule. It neither holds packets nor discards what
+ * this host says on the flow. So put a software redirector underneath, which has every rule too.
  *
- * A rule that was put is *accepted*. That packets take it is proven by {@link counters} that move, and by nothing else: a driver may say that a rule is in
- * hardware when it has merely sent it there.
+ * A rule that was put is *accepted*. That packets take it is proven by {@link counters} that move, and by nothing else: a driver
+ * may say that a rule is in hardware when it has merely sent it there.
  *
- * The rules outlive the process, and the next one that opens the device with the same priority and chain adopts them; each says which handoff it
- * belongs to. One process at a time owns a device and priority.
+ * The rules outlive the process, and the next one that opens the device with the same priority and chain adopts them; each says
+ * which handoff it belongs to. One process at a time owns a device and priority.
  */
 export class FlowerRedirector implements Redirector {
   readonly #options: FlowerRedirectorOptions
@@ -49,7 +49,8 @@ export class FlowerRedirector implements Redirector {
   readonly #kernel: FlowerKernel
   readonly #turns = new Turns()
   #manifest: RedirectorManifest
-  #opening = false
+  #opening: Promise<void> | undefined
+  #ending: Promise<void> | undefined
   #device: OpenDevice | undefined
 
   /** `expected` is the manifest until the device is open. Throws {@link RedirectorError} `invalid` for options that cannot be right. */
@@ -68,21 +69,16 @@ export class FlowerRedirector implements Redirector {
   async open({ signal }: OperationOptions = {}): Promise<void> {
     signal?.throwIfAborted()
     const { device } = this.#options
-    if (this.#opening || this.#device !== undefined) throw new RedirectorError('busy', `${device} is open already`)
-    this.#opening = true
-    let connection: FlowerConnection | undefined
+    if (this.#opening !== undefined || this.#device !== undefined) {
+      throw new RedirectorError('busy', `${device} is open already`)
+    }
+    this.#opening = this.#start()
     try {
-      // Nothing is awaited before the sockets are open: by then the caller may be in another network namespace.
-      const found = examine(this.#kernel, this.#options, this.#hardware)
-      connection = this.#connect(found.device.ifindex)
-      const { profile } = found
-      this.#device = await this.#take(connection, { ...found, vlan: this.#options.vlan }, found.device.ifindex)
-      this.#manifest = manifestOf(profile)
+      await this.#opening
     } catch (error) {
-      await connection?.close()
       throw asRedirectorError(`cannot open ${device}`, error)
     } finally {
-      this.#opening = false
+      this.#opening = undefined
     }
   }
 
@@ -149,6 +145,21 @@ export class FlowerRedirector implements Redirector {
     return operation(this.#open())
   }
 
+  async #start(): Promise<void> {
+    let connection: FlowerConnection | undefined
+    try {
+      // Nothing is awaited before the sockets are open: by then the caller may be in another network namespace.
+      const found = examine(this.#kernel, this.#options, this.#hardware)
+      connection = this.#connect(found.device.ifindex)
+      const { profile } = found
+      this.#device = await this.#take(connection, { ...found, vlan: this.#options.vlan }, found.device.ifindex)
+      this.#manifest = manifestOf(profile)
+    } catch (error) {
+      await connection?.close()
+      throw error
+    }
+  }
+
   #connect(ifindex: number): FlowerConnection {
     const { device, chain = 0, priority = DEFAULT_PRIORITY } = this.#options
     const connection = this.#kernel.connect(`xoffload-flower/${ifindex}/${chain}/${priority}`)
@@ -164,7 +175,16 @@ export class FlowerRedirector implements Redirector {
     return openDevice(filters, filterTables(ifindex, chain, priority), shape)
   }
 
-  async #end(how: string, last: (device: OpenDevice) => Promise<void>): Promise<void> {
+  #end(how: string, last: (device: OpenDevice) => Promise<void>): Promise<void> {
+    this.#ending ??= this.#finish(how, last).finally(() => {
+      this.#ending = undefined
+    })
+    return this.#ending
+  }
+
+  async #finish(how: string, last: (device: OpenDevice) => Promise<void>): Promise<void> {
+    // What comes of it is told to whoever opens.
+    await this.#opening?.catch(() => undefined)
     const device = this.#device
     if (device === undefined) return
     this.#device = undefined

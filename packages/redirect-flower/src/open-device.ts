@@ -36,9 +36,9 @@ interface Leftovers {
 }
 
 /**
- * Makes sure of the clsact qdisc, adopts the rules that are there, and puts the pin: a filter that no packet matches. The NIC proves with it that it executes
- * rules of this kind, and what it has set up for it (a hairpin pair of mlx5: 50 ms) stays as long as the pin does. When it fails, what it made is
- * removed again. Rejects with {@link RedirectorError}.
+ * Makes sure of the clsact qdisc, adopts the rules that are there, and puts the pin: a filter that no packet matches. The NIC
+ * proves with it that it executes rules of this kind, and what it has set up for it (a hairpin pair of mlx5: 50 ms) stays as long
+ * as the pin does. When it fails, what it made is removed again. Rejects with {@link RedirectorError}.
  */
 export async function openDevice(
   filters: DeviceFilters,
@@ -111,8 +111,19 @@ async function putPin(filters: DeviceFilters, tables: FilterTables, shape: Filte
   await filters.request('trying a rule that no packet matches', replaceFlower(place, filter))
 }
 
-/** Removes the rules, the pin, and the clsact qdisc when it is ours and nothing else is in it. Rejects with {@link RedirectorError}. */
+/**
+ * Removes the rules, the pin, and the clsact qdisc when it is ours and nothing else is in it. A device that is gone has taken all
+ * of them along. Rejects with {@link RedirectorError}.
+ */
 export async function clearDevice(device: OpenDevice): Promise<void> {
+  try {
+    await removeAll(device)
+  } catch (error) {
+    if (!(error instanceof RedirectorError) || error.reason !== 'gone') throw error
+  }
+}
+
+async function removeAll(device: OpenDevice): Promise<void> {
   const { filters, tables, shape, rules, madeClsact } = device
   const entries = rules.entries()
   for (let first = 0; first < entries.length; first += REMOVALS_AT_ONCE) {

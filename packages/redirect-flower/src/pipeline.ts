@@ -28,8 +28,8 @@ export interface PipelineOptions {
   /** How many requests may wait to be sent. */
   readonly maximumWaiting: number
   /**
-   * Finds out what became of requests whose answers were lost, in their order: `undefined` for one of which nothing can be said. Nothing is sent
-   * meanwhile. When it rejects, nothing can be said of any of them.
+   * Finds out what became of requests whose answers were lost, in their order: `undefined` for one of which nothing can be said.
+   * Nothing is sent meanwhile. When it rejects, nothing can be said of any of them.
    */
   readonly reconcile: (lost: readonly TcRequest[]) => Promise<readonly (Answer | undefined)[]>
 }
@@ -47,8 +47,8 @@ interface Pending {
 const MAXIMUM_DATAGRAM = 64 * 1024
 
 /**
- * Sends requests to the kernel, many in a datagram and in the order in which they were given, and finds the answer of each by its sequence number, in
- * whatever order they come. Answers that were lost are looked up.
+ * Sends requests to the kernel, many in a datagram and in the order in which they were given, and finds the answer of each by its
+ * sequence number, in whatever order they come. Answers that were lost are looked up.
  */
 export class RequestPipeline {
   readonly #options: PipelineOptions
@@ -72,8 +72,9 @@ export class RequestPipeline {
   }
 
   /**
-   * Rejects with {@link RedirectorError} `busy` when too many requests wait, or when nothing can be said of this one; with the signal's reason when it is
-   * aborted before it was sent (later an abort has no effect); with the error of the system call when the kernel did not get it.
+   * Rejects with {@link RedirectorError} `busy` when too many requests wait, or when nothing can be said of this one; with the
+   * signal's reason when it is aborted before it was sent (later an abort has no effect); with the error of the system call when
+   * the kernel did not get it.
    */
   request(request: TcRequest, signal?: AbortSignal): Promise<Answer> {
     if (signal?.aborted === true) return Promise.reject(signal.reason)

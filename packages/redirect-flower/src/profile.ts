@@ -47,7 +47,7 @@ export interface ProfileRequest {
 }
 
 /**
- * Looks at a device and says how to treat it. Throws a `RedirectorError` `unsupported` that says what to do when it is the wrong device, or
- * not set up.
+ * Looks at a device and says how to treat it. Throws a `RedirectorError` `unsupported` that says what to do when it is the wrong
+ * device, or not set up.
  */
 export type FlowerHardware = (device: DeviceDescription, request: ProfileRequest) => FlowerProfile

@@ -22,8 +22,8 @@ const DONE: Answer = { errno: undefined, text: undefined, replies: [] }
 const ABSENT: Answer = { errno: 'ENOENT', text: undefined, replies: [] }
 
 /**
- * Says from what is in the tables now what became of requests whose answers were lost, undefined for one of which nothing can be said. Of each handle there
- * is only one request among them: an operation on a flow waits for the one before it.
+ * Says from what is in the tables now what became of requests whose answers were lost, undefined for one of which nothing can be
+ * said. Of each handle there is only one request among them: an operation on a flow waits for the one before it.
  */
 export async function reconcile(lost: readonly TcRequest[], read: TableReader): Promise<(Answer | undefined)[]> {
   const tables = new Map<string, ReadonlyMap<number, ListedBody>>()

@@ -17,7 +17,10 @@ const MODULES = 'load the modules cls_flower, act_pedit, act_mirred (and act_tun
 const knownUnsupported = (advice: string, ...texts: string[]): KnownRefusal[] =>
   texts.map((text) => ({ text, reason: 'unsupported', advice }))
 
-/** The texts of net/sched, of mlx5 (drivers/net/ethernet/mellanox/mlx5/core/en_tc.c, en/tc/act) and of nfp (drivers/net/ethernet/netronome/nfp/flower). */
+/**
+ * The texts of net/sched, of mlx5 (drivers/net/ethernet/mellanox/mlx5/core/en_tc.c, en/tc/act) and of nfp
+ * (drivers/net/ethernet/netronome/nfp/flower).
+ */
 export const KNOWN_REFUSALS: readonly KnownRefusal[] = [
   ...knownUnsupported(
     SAME_CARD,
@@ -67,7 +70,7 @@ export const KNOWN_REFUSALS: readonly KnownRefusal[] = [
     'no match support for selected TCP flags',
   ),
   ...knownUnsupported(
-    'the rule matches on the TCP header, which the virtual function is not given: "devlink dev eswitch set pci/ADDRESS inline-mode transport"',
+    'the rule matches on the TCP header: "devlink dev eswitch set pci/ADDRESS inline-mode transport"',
     'Flow is not offloaded due to min inline setting',
   ),
   ...knownUnsupported(
@@ -114,7 +117,7 @@ const BY_ERRNO_ADVICE: Readonly<Record<string, string>> = {
   EEXIST: 'a filter with this handle, or one that matches the same packets, is there: it is not from here',
   ENOENT: MODULES,
   EOPNOTSUPP:
-    'the device cannot execute this rule, or does not offload filters (see "ethtool -k DEVICE" for hw-tc-offload, and dmesg for the firmware\'s words)',
+    'the device cannot execute this rule, or does not offload filters: see hw-tc-offload in "ethtool -k DEVICE", and dmesg',
   ENODEV: 'there is no such device in this network namespace',
 }
 

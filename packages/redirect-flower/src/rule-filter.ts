@@ -35,7 +35,10 @@ export interface FilterShape {
   readonly output: SteerPath
   /** The tunnel device; undefined without one. */
   readonly tunnel: SteerPath | undefined
-  /** The address of this host that packets to an address go from, undefined when there is no route. Throws `LinuxError` EINVAL when it is none. */
+  /**
+   * The address of this host that packets to an address go from, undefined when there is no route. Throws `LinuxError` EINVAL when
+   * it is none.
+   */
   readonly source: (remote: string) => string | undefined
 }
 
@@ -67,8 +70,9 @@ function shapeOf(family: 4 | 6, vlan: number | undefined): FlowerMatch {
 }
 
 /**
- * The actions that carry a rule out. No checksum is computed anew: the MAC addresses are in none, and nfp refuses a csum action for what no pedit
- * has changed (`nfp_flower_loop_action`). Throws {@link RedirectorError} `unsupported` or `invalid` before anything is asked of the kernel.
+ * The actions that carry a rule out. No checksum is computed anew: the MAC addresses are in none, and nfp refuses a csum action for
+ * what no pedit has changed (`nfp_flower_loop_action`). Throws {@link RedirectorError} `unsupported` or `invalid` before anything
+ * is asked of the kernel.
  */
 export function actionsOf(rule: Rule, shape: FilterShape): TcAction[] {
   const { target } = checkedRule(rule, shape)

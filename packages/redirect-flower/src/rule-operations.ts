@@ -32,7 +32,10 @@ export function prepareRule({ shape }: OpenDevice, rule: Rule): PreparedRule {
   return { flow, match: matchOf(flow, shape.vlan), actions, handoff: handoff && { ...handoff } }
 }
 
-/** Adds the filter of a flow, or replaces it in one step. Operations on one flow must take turns. Rejects with {@link RedirectorError}. */
+/**
+ * Adds the filter of a flow, or replaces it in one step. Operations on one flow must take turns. Rejects with {@link
+ * RedirectorError}.
+ */
 export async function putRule(device: OpenDevice, rule: PreparedRule, signal?: AbortSignal): Promise<void> {
   const { rules, filters, shape } = device
   const { flow, match, actions, handoff } = rule

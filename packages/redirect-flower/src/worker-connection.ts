@@ -12,8 +12,9 @@ const LOOK = 0
 const LISTINGS = 4
 
 /**
- * Netlink sockets that a thread of their own uses. Measured: to ask the thread and be answered costs 21 us (p99 47 us), while it can carry out what it was
- * asked before; a ConnectX-7 takes 2,143 us for a rule, an Agilio 68 us, and for so long the event loop would stand still otherwise.
+ * Netlink sockets that a thread of their own uses. Measured: to ask the thread and be answered costs 21 us (p99 47 us), while it
+ * can carry out what it was asked before; a ConnectX-7 takes 2,143 us for a rule, an Agilio 68 us, and for so long the event loop
+ * would stand still otherwise.
  */
 export class WorkerConnection implements FlowerConnection {
   readonly #sockets: Sockets

@@ -1,6 +1,6 @@
 /**
- * The thread that makes the blocking system calls of a redirector: the kernel carries a request out while it is being sent, and with hardware that takes up
- * to milliseconds each.
+ * The thread that makes the blocking system calls of a redirector: the kernel carries a request out while it is being sent, and
+ * with hardware that takes up to milliseconds each.
  */
 import { LinuxError, TcSocket } from '@xoffload/linux'
 import type { Exchange } from './kernel.ts'

@@ -27,7 +27,8 @@ export interface FakeRefusal {
 }
 
 /**
- * A kernel that speaks netlink about one device: keeps filters as net/sched does, and answers in bytes. What can go wrong is turned here.
+ * A kernel that speaks netlink about one device: keeps filters as net/sched does, and answers in bytes. What can go wrong is turned
+ * here.
  */
 export class FakeKernel implements FlowerKernel {
   readonly devices = new Map<string, DeviceDescription>()

@@ -1,23 +1,35 @@
 import type { FlowKey } from '../flow.ts'
 
-/** Runs the operations of one flow one after another, in the order in which they were asked for. Those of different flows run at once. */
-export class FlowOrder {
-  readonly #last = new Map<string, Promise<void>>()
+/** Nobody waits. */
+const ALONE: readonly (() => void)[] = []
 
-  /** Whether an operation of the flow runs or waits. */
+/** Lets the operations of one flow happen one after another, in the order in which they came. Those of different flows happen at once. */
+export class FlowOrder {
+  /** Those that wait for their turn, by the flow of the operation that has it. */
+  readonly #waiting = new Map<string, readonly (() => void)[]>()
+
+  /** Whether an operation of the flow is at work or waits. */
   has(flow: FlowKey): boolean {
-    return this.#last.has(flow.id)
+    return this.#waiting.has(flow.id)
   }
 
-  /** Calls the operation when those before it have settled: at once when there is none. */
-  run<T>(flow: FlowKey, operation: () => Promise<T>): Promise<T> {
+  /** Lines up: undefined when it is this one's turn, else what resolves then. In any case {@link leave} is to be called at its end. */
+  enter(flow: FlowKey): Promise<void> | undefined {
     const { id } = flow
-    const result = this.#last.get(id)?.then(operation) ?? operation()
-    const end = (): void => {
-      if (this.#last.get(id) === settled) this.#last.delete(id)
+    const waiting = this.#waiting.get(id)
+    if (waiting === undefined) {
+      this.#waiting.set(id, ALONE)
+      return undefined
     }
-    const settled = result.then(end, end)
-    this.#last.set(id, settled)
-    return result
+    return new Promise((resolve) => this.#waiting.set(id, [...waiting, resolve]))
+  }
+
+  /** It is the next one's turn. */
+  leave(flow: FlowKey): void {
+    const { id } = flow
+    const [next, ...others] = this.#waiting.get(id) ?? ALONE
+    if (next === undefined) this.#waiting.delete(id)
+    else this.#waiting.set(id, others)
+    next?.()
   }
 }

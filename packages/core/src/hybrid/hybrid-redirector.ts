@@ -91,33 +91,46 @@ export class HybridRedirector implements Redirector {
 
   /** Removes all rules: those of the hardware first. */
   async close(): Promise<void> {
-    await this.#end('close')
+    await this.#stop('close')
   }
 
   async release(): Promise<void> {
-    await this.#end('release')
+    await this.#stop('release')
   }
 
   /** Waits for the hardware if that may have the flow's rule: see above. Otherwise it is the software redirector's `put`. */
-  put(given: Rule, options?: OperationOptions): Promise<PutOutcome> {
+  async put(given: Rule, options?: OperationOptions): Promise<PutOutcome> {
     // The caller may use its object again.
     const rule = { ...given }
-    return this.#change(rule.flow, options, async ({ promoter }) => {
+    const { flow } = rule
+    const turn = this.#order.enter(flow)
+    if (turn !== undefined) await turn
+    try {
+      const { promoter } = this.#begin(flow, options)
+      if (promoter.queue.has(flow)) await promoter.withdraw(flow, options)
       const outcome = await this.#options.software.put(rule, options)
-      promoter.changed(rule.flow)
+      promoter.changed(flow)
       const expected = rule.action === 'steer' ? (rule.expectedBytes ?? 0) : 0
       if (expected >= this.#policy.expectedBytes && promoter.suits(rule)) promoter.promote(rule, expected, true)
       return outcome
-    })
+    } finally {
+      this.#end(flow)
+    }
   }
 
   /** Waits as {@link put} does. */
-  remove(flow: FlowKey, options?: OperationOptions): Promise<boolean> {
-    return this.#change(flow, options, async ({ promoter }) => {
+  async remove(flow: FlowKey, options?: OperationOptions): Promise<boolean> {
+    const turn = this.#order.enter(flow)
+    if (turn !== undefined) await turn
+    try {
+      const { promoter } = this.#begin(flow, options)
+      if (promoter.queue.has(flow)) await promoter.withdraw(flow, options)
       const removed = await this.#options.software.remove(flow, options)
       promoter.changed(flow)
       return removed
-    })
+    } finally {
+      this.#end(flow)
+    }
   }
 
   /** What both have counted. When the hardware does not say so at once, what it said last. */
@@ -153,27 +166,17 @@ export class HybridRedirector implements Redirector {
     }
   }
 
-  #change<T>(
-    flow: FlowKey,
-    options: OperationOptions | undefined,
-    carryOut: (opened: Opened) => Promise<T>,
-  ): Promise<T> {
-    return this.#order.run(flow, async () => {
-      options?.signal?.throwIfAborted()
-      const opened = this.#open()
-      const { promoter, scan } = opened
-      scan.changing(flow)
-      try {
-        if (promoter.queue.has(flow)) {
-          const offloaded = promoter.flows.get(flow.id)
-          if (offloaded !== undefined) promoter.flows.leave(offloaded, 'changed')
-          await promoter.queue.remove(flow, options)
-        }
-        return await carryOut(opened)
-      } finally {
-        scan.changed(flow)
-      }
-    })
+  /** It is this operation's turn. Nothing that was known of the flow holds any more. */
+  #begin(flow: FlowKey, options: OperationOptions | undefined): Opened {
+    options?.signal?.throwIfAborted()
+    const opened = this.#open()
+    opened.scan.changing(flow)
+    return opened
+  }
+
+  #end(flow: FlowKey): void {
+    this.#opened?.scan.changed(flow)
+    this.#order.leave(flow)
   }
 
   async #openHardware(signal: AbortSignal | undefined): Promise<void> {
@@ -210,7 +213,7 @@ export class HybridRedirector implements Redirector {
     return opened
   }
 
-  async #end(how: 'close' | 'release'): Promise<void> {
+  async #stop(how: 'close' | 'release'): Promise<void> {
     const opened = this.#opened
     if (opened === undefined) return
     this.#opened = undefined

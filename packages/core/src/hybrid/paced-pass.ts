@@ -29,6 +29,11 @@ export class PacedPass {
     this.#next = options.clock.now()
   }
 
+  /** Whether a pass has begun and has not ended. */
+  get running(): boolean {
+    return this.#iterator !== undefined
+  }
+
   /** Goes on with the pass, or begins one when it is time. Does nothing while the step before is still at work. Rejects as `list` does. */
   async step(): Promise<void> {
     if (this.#busy || this.#options.clock.now() < this.#next) return

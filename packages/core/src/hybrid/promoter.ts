@@ -1,7 +1,7 @@
 import { RedirectorError } from '../errors.ts'
 import type { FlowKey } from '../flow.ts'
 import type { Clock, ErrorListener } from '../ports.ts'
-import type { FlowCounters, Redirector, Rule, SteerRule } from '../redirector.ts'
+import type { FlowCounters, OperationOptions, Redirector, Rule, SteerRule } from '../redirector.ts'
 import type { InsertionResult } from '../rule-queue/options.ts'
 import { RuleQueue } from '../rule-queue/rule-queue.ts'
 import { BackOff } from './back-off.ts'
@@ -103,6 +103,16 @@ export class Promoter {
     this.strays += 1
     this.queue.adopt(flow, 'unknown')
     this.queue.discard(flow)
+  }
+
+  /**
+   * Takes the flow's rule out of the hardware, since the one underneath is going to change. Resolves when it is proven that it is not there;
+   * rejects as {@link RuleQueue.remove} does.
+   */
+  withdraw(flow: FlowKey, options: OperationOptions | undefined): Promise<void> {
+    const offloaded = this.flows.get(flow.id)
+    if (offloaded !== undefined) this.flows.leave(offloaded, 'changed')
+    return this.queue.remove(flow, options)
   }
 
   /** The flow has another rule, or none: its counters begin again. */

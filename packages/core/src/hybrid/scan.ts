@@ -76,7 +76,8 @@ export class Scan {
 
   /** To be called when that has been tried, while the operation is still in the {@link FlowOrder}. */
   changed(flow: FlowKey): void {
-    this.#changed.add(flow)
+    // A list that has not begun has the new rule.
+    if (this.#pass.running) this.#changed.add(flow)
   }
 
   /** Looks at some more rules, and again at some candidates. */

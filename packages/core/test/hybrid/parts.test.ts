@@ -5,24 +5,26 @@ import { FlowOrder } from '../../src/hybrid/flow-order.ts'
 import { OffloadedFlows, offloadedFlow } from '../../src/hybrid/offloaded-flows.ts'
 import { PacedPass } from '../../src/hybrid/paced-pass.ts'
 import { BoundedMap } from '../../src/hybrid/totals.ts'
-import { VirtualClock } from '../rule-queue/virtual-clock.ts'
+import { settled, VirtualClock } from '../rule-queue/virtual-clock.ts'
 import { flow, steer } from './world.ts'
 
-test('a flow is in order until the last of its operations has settled', async () => {
+test('the operations of a flow have their turns one after another', async () => {
   const order = new FlowOrder()
-  const gates = [0, 1, 2].map(() => Promise.withResolvers<void>())
-  const done: number[] = []
-  const operations = gates.map(({ promise }, index) => order.run(flow(1), () => promise.then(() => done.push(index))))
-  gates[2]?.resolve()
-  gates[0]?.reject(new Error('failed'))
-  await expect(operations[0]).rejects.toThrow('failed')
-  await Promise.resolve()
-  expect([order.has(flow(1)), done]).toEqual([true, []])
-  gates[1]?.resolve()
-  await operations[2]
-  expect(done).toEqual([1, 2])
-  await Promise.resolve()
+  const begun: number[] = []
+  const turns = [0, 1, 2, 3].map((index) => {
+    const turn = order.enter(flow(1)) ?? Promise.resolve()
+    return turn.then(() => begun.push(index))
+  })
+  expect(order.enter(flow(2))).toBeUndefined()
+  for (const [index, turn] of turns.entries()) {
+    await turn
+    await settled()
+    expect(begun).toEqual([0, 1, 2, 3].slice(0, index + 1))
+    expect(order.has(flow(1))).toBe(true)
+    order.leave(flow(1))
+  }
   expect(order.has(flow(1))).toBe(false)
+  expect(order.has(flow(2))).toBe(true)
 })
 
 test('every flow that has changed is known to have', () => {

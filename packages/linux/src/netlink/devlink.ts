@@ -58,7 +58,10 @@ export class Devlink {
     return reply && decodeEswitchMode(reply)
   }
 
-  /** The value in force of a parameter that is a text, such as `flow_steering_mode`; undefined when the device has no such parameter. */
+  /**
+   * The value in force of a parameter that is a text, such as `flow_steering_mode`; undefined when the device has no such
+   * parameter.
+   */
   parameter(handle: DevlinkHandle, name: string): string | undefined {
     const call = `DEVLINK_CMD_PARAM_GET ${name}`
     const [reply] = this.#ask(call, CMD_PARAM_GET, handle, (body) => body.text(ATTR_PARAM_NAME, name))
@@ -84,7 +87,10 @@ export class Devlink {
   }
 }
 
-/** The attributes of a DEVLINK_CMD_PORT_GET answer. Undefined for a port without a network device. Throws {@link LinuxError} EBADMSG. */
+/**
+ * The attributes of a DEVLINK_CMD_PORT_GET answer. Undefined for a port without a network device. Throws {@link LinuxError}
+ * EBADMSG.
+ */
 export function decodeDevlinkPort(
   reply: ReadonlyMap<number, Uint8Array>,
 ): { readonly ifindex: number; readonly handle: DevlinkHandle } | undefined {

@@ -72,7 +72,10 @@ export function decodeFeatures(reply: ReadonlyMap<number, Uint8Array>): DeviceFe
   }
 }
 
-/** ETHTOOL_GDRVINFO (there is no netlink message for it). Throws {@link LinuxError}: `ENODEV`, `EOPNOTSUPP` when the driver says nothing. */
+/**
+ * ETHTOOL_GDRVINFO (there is no netlink message for it). Throws {@link LinuxError}: `ENODEV`, `EOPNOTSUPP` when the driver says
+ * nothing.
+ */
 export function driverInformation(device: string): DriverInformation {
   const name = new TextEncoder().encode(device)
   if (name.length === 0 || name.length > NAME_LENGTH) throw new LinuxError('ETHTOOL_GDRVINFO', 'ENODEV', device)

@@ -12,8 +12,9 @@ export interface Claim extends Disposable {
 }
 
 /**
- * Claims a name in the network namespace of the calling thread: an abstract Unix socket address (unix(7)), which the kernel gives back when
- * the process ends, however it ends. Undefined when it is claimed already, by this process or another one. Throws {@link LinuxError}.
+ * Claims a name in the network namespace of the calling thread: an abstract Unix socket address (unix(7)), which the kernel gives
+ * back when the process ends, however it ends. Undefined when it is claimed already, by this process or another one. Throws {@link
+ * LinuxError}.
  */
 export function claimName(name: string): Claim | undefined {
   const encoded = new TextEncoder().encode(name)

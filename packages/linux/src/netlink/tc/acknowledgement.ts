@@ -19,8 +19,8 @@ export interface Acknowledgement {
 }
 
 /**
- * Reads `struct nlmsgerr` (include/uapi/linux/netlink.h): a negative errno, the header of the request, and with NLM_F_ACK_TLVS attributes that
- * explain it. Undefined for any other message. Throws {@link LinuxError} EBADMSG.
+ * Reads `struct nlmsgerr` (include/uapi/linux/netlink.h): a negative errno, the header of the request, and with NLM_F_ACK_TLVS
+ * attributes that explain it. Undefined for any other message. Throws {@link LinuxError} EBADMSG.
  */
 export function decodeAcknowledgement(message: NetlinkMessage): Acknowledgement | undefined {
   if (message.type !== NLMSG_ERROR) return undefined

@@ -72,14 +72,18 @@ export interface ListedFlower {
   readonly hardwareCount: number
 }
 
-/** `tc filter add`: refused with EEXIST when there is a filter with this handle, or one with this match. Throws {@link LinuxError} EINVAL. */
+/**
+ * `tc filter add`: refused with EEXIST when there is a filter with this handle, or one with this match. Throws {@link LinuxError}
+ * EINVAL.
+ */
 export function addFlower(place: FlowerPlace, filter: FlowerFilter): TcRequest {
   return { type: RTM_NEWTFILTER, flags: NLM_F_CREATE | NLM_F_EXCL, body: encodeFilter(place, filter) }
 }
 
 /**
- * `tc filter replace`: adds the filter, or puts it in the place of the one with this handle in one step. The kernel makes the new filter active, in
- * software and in the NIC, before it takes the old one away (`fl_change`, net/sched/cls_flower.c); both must match on the same fields.
+ * `tc filter replace`: adds the filter, or puts it in the place of the one with this handle in one step. The kernel makes the new
+ * filter active, in software and in the NIC, before it takes the old one away (`fl_change`, net/sched/cls_flower.c); both must
+ * match on the same fields.
  */
 export function replaceFlower(place: FlowerPlace, filter: FlowerFilter): TcRequest {
   return { type: RTM_NEWTFILTER, flags: NLM_F_CREATE, body: encodeFilter(place, filter) }

@@ -35,7 +35,10 @@ const KEY_FLAGS_MASK = 48
 const KEY_TCP_FLAGS = 71
 const KEY_TCP_FLAGS_MASK = 72
 
-/** Which packets a flower filter takes: those that agree with everything given here (tc-flower(8)). Addresses and ports match exactly. */
+/**
+ * Which packets a flower filter takes: those that agree with everything given here (tc-flower(8)). Addresses and ports match
+ * exactly.
+ */
 export interface FlowerMatch {
   /** 4 and 6: the protocol of the packet, or of what is behind its VLAN tag. */
   readonly family: 4 | 6
@@ -60,7 +63,10 @@ export function networkProtocol({ family }: FlowerMatch): number {
   return family === 4 ? ETH_P_IP : ETH_P_IPV6
 }
 
-/** Appends the keys in the order in which `tc` writes them for `vlan_id ... src_mac ... ip_proto ... tcp_flags`. Throws {@link LinuxError} EINVAL. */
+/**
+ * Appends the keys in the order in which `tc` writes them for `vlan_id ... src_mac ... ip_proto ... tcp_flags`. Throws {@link
+ * LinuxError} EINVAL.
+ */
 export function encodeMatch(body: NetlinkBody, match: FlowerMatch): void {
   if (match.vlan !== undefined) {
     if (match.vlan >>> 0 > VLAN_ID_MASK) throw invalid(`VLAN ${match.vlan} is not from 0 to ${VLAN_ID_MASK}`)
@@ -88,8 +94,8 @@ export function encodeFragmentMatch(body: NetlinkBody, { notFragmented }: Flower
 }
 
 /**
- * Reads the keys of {@link FlowerMatch} from the attributes of a filter whose Ethernet type is `etherType`. Undefined when it is neither
- * IPv4 nor IPv6. Throws {@link LinuxError} EBADMSG.
+ * Reads the keys of {@link FlowerMatch} from the attributes of a filter whose Ethernet type is `etherType`. Undefined when it is
+ * neither IPv4 nor IPv6. Throws {@link LinuxError} EBADMSG.
  */
 export function decodeMatch(attributes: ReadonlyMap<number, Uint8Array>, etherType: number): FlowerMatch | undefined {
   const inner = attributes.get(KEY_VLAN_ETH_TYPE)

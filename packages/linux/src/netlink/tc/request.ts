@@ -19,8 +19,8 @@ export function requestLength({ body }: TcRequest): number {
 }
 
 /**
- * Writes a whole netlink message at `offset` of `into`, so that many fit in one datagram. Returns the offset behind it. `acknowledge`: the kernel is
- * to confirm it (NLM_F_ACK), as it must not do for a dump.
+ * Writes a whole netlink message at `offset` of `into`, so that many fit in one datagram. Returns the offset behind it.
+ * `acknowledge`: the kernel is to confirm it (NLM_F_ACK), as it must not do for a dump.
  */
 export function writeRequest(
   into: Uint8Array,

@@ -21,9 +21,10 @@ const DATAGRAM_LENGTH = 64 * 1024
 const DEFAULT_RECEIVE_BUFFER = 4 * 1024 * 1024
 
 /**
- * A netlink socket for many requests at a time: one datagram holds many messages, and the kernel carries them out in their order, each whether or not
- * the one before it was refused, before `send` returns (`netlink_rcv_skb`, net/netlink/af_netlink.c). So `send` takes as long as the
- * NIC takes for all of them: call it on a thread that has nothing else to do. The answers can be received then.
+ * A netlink socket for many requests at a time: one datagram holds many messages, and the kernel carries them out in their order,
+ * each whether or not the one before it was refused, before `send` returns (`netlink_rcv_skb`, net/netlink/af_netlink.c). So `send`
+ * takes as long as the NIC takes for all of them: call it on a thread that has nothing else to do. The answers can be received
+ * then.
  *
  * It belongs to the network namespace of the thread that opened it, whichever thread uses it.
  */
@@ -61,8 +62,8 @@ export class TcSocket {
   }
 
   /**
-   * The next datagram, undefined when there is none, `overflow` when the kernel has thrown answers away since the receive buffer was full
-   * (ENOBUFS): what they were about is done all the same. Throws {@link LinuxError}.
+   * The next datagram, undefined when there is none, `overflow` when the kernel has thrown answers away since the receive buffer
+   * was full (ENOBUFS): what they were about is done all the same. Throws {@link LinuxError}.
    */
   receive(): Uint8Array | 'overflow' | undefined {
     for (;;) {
