@@ -3,7 +3,7 @@ import type { Host } from './host.ts'
 
 /** A TCP segment as seen on a host's device. */
 export interface SeenSegment {
-  /** Milliseconds since the epoch, when it was read: up to a few milliseconds after it came. */
+  /** When it passed the device, milliseconds since the epoch. */
   readonly at: number
   readonly sourceMac: string
   readonly sourcePort: number
@@ -27,16 +27,15 @@ export class Sniffer implements Disposable {
     this.#socket = inNetworkNamespace(host.namespacePath, () => {
       using rtnetlink = new Rtnetlink()
       const device = rtnetlink.link(host.device)?.index ?? 0
-      return PacketSocket.open({ device, snapLength: HEADERS, receiveBuffer: 64 * 1024 * 1024 })
+      return PacketSocket.open({ device, snapLength: HEADERS, receiveBuffer: 64 * 1024 * 1024, timestamps: true })
     })
     this.#timer = setInterval(() => this.drain(), DRAIN_INTERVAL)
   }
 
   /** Reads what has come. */
   drain(): void {
-    const at = performance.timeOrigin + performance.now()
     for (let frame = this.#socket.read(); frame !== undefined; frame = this.#socket.read()) {
-      const segment = decode(frame, at)
+      const segment = decode(frame, Number(this.#socket.timestamp() ?? 0n) / 1e6)
       if (segment !== undefined) this.segments.push(segment)
     }
   }

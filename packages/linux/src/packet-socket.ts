@@ -17,6 +17,8 @@ const PACKET_STATISTICS = 6
 const PACKET_IGNORE_OUTGOING = 23
 const ETH_P_ALL = 0x0003
 const SOCKADDR_LL_LENGTH = 20
+// include/uapi/asm-generic/sockios.h. Answers with two 64-bit numbers: seconds and nanoseconds.
+const SIOCGSTAMPNS = 0x8907
 /** A GSO packet that was not split yet has up to 64 KiB and its headers; BIG TCP is more, and is cut. */
 const FRAME_LENGTH = 65536 + 128
 
@@ -27,6 +29,8 @@ export interface PacketSocketOptions {
   readonly ignoreOutgoing?: boolean
   /** How many bytes of a frame are kept, default all. */
   readonly snapLength?: number
+  /** Note when each frame passed the device: see {@link PacketSocket.timestamp}. Default false. */
+  readonly timestamps?: boolean
   /** In bytes, default 8 MiB. Frames that find no room are dropped and counted. */
   readonly receiveBuffer?: number
 }
@@ -43,7 +47,8 @@ export class PacketSocket {
 
   /** Throws {@link LinuxError}: `EPERM` without CAP_NET_RAW, `ENODEV` when there is no such device. */
   static open(options: PacketSocketOptions): PacketSocket {
-    const { device, ignoreOutgoing = false, snapLength = FRAME_LENGTH, receiveBuffer = 8 * 1024 * 1024 } = options
+    const { device, ignoreOutgoing = false, timestamps = false } = options
+    const { snapLength = FRAME_LENGTH, receiveBuffer = 8 * 1024 * 1024 } = options
     // Protocol 0: nothing is received before bind(2) has named the device.
     const fd = check(
       'socket(AF_PACKET)',
@@ -54,6 +59,8 @@ export class PacketSocket {
     try {
       setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer, 'setsockopt(SO_RCVBUFFORCE)', 'this needs CAP_NET_ADMIN')
       if (ignoreOutgoing) setOption(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, 'setsockopt(PACKET_IGNORE_OUTGOING)')
+      // The first question, which has no answer yet, makes the kernel take the time of frames from now on (sock_gettstamp).
+      if (timestamps) socket.timestamp()
       const address = new Uint8Array(SOCKADDR_LL_LENGTH)
       const view = new DataView(address.buffer)
       view.setUint16(0, AF_PACKET, true)
@@ -74,6 +81,22 @@ export class PacketSocket {
     const errno = lastErrno()
     if (errno === EAGAIN) return undefined
     throw new LinuxError('recv(AF_PACKET)', errnoName(errno))
+  }
+
+  /**
+   * When the frame that was read last passed the device, by the wall clock, in nanoseconds since the epoch (SIOCGSTAMPNS, socket(7)).
+   * Undefined before the first frame; only with the option `timestamps`. The kernel begins to note times a moment after the socket was
+   * opened: for a frame before that it is the time of this call. Throws {@link LinuxError}.
+   */
+  timestamp(): bigint | undefined {
+    const time = new BigInt64Array(2)
+    if (libc.ioctl(this.#fd, SIOCGSTAMPNS, time) === 0) {
+      const [seconds = 0n, nanoseconds = 0n] = time
+      return seconds * 1_000_000_000n + nanoseconds
+    }
+    const errno = errnoName(lastErrno())
+    if (errno === 'ENOENT') return undefined
+    throw new LinuxError('ioctl(SIOCGSTAMPNS)', errno)
   }
 
   /** Sends a frame that begins with its Ethernet header. Throws {@link LinuxError} (`EMSGSIZE`, `ENOBUFS`, `ENETDOWN`). */

@@ -25,7 +25,7 @@ export class RampConnection {
   readonly plan: RampPlan
   readonly #writer: RampWriter
   readonly #reader: RampReader
-  readonly #limit: number
+  #limit: number
 
   /** Writes the download up to `limit`. */
   constructor(socket: Socket<unknown>, { plan, downloaded, uploaded }: RampProgress, limit: number) {
@@ -42,6 +42,12 @@ export class RampConnection {
   /** Writes what the socket takes. True when everything up to the limit is written. */
   write(): boolean {
     return this.#writer.writeUpTo(this.#limit)
+  }
+
+  /** Writes so many bytes beyond the limit. Throws when the socket does not take them. */
+  writeMore(bytes: number): void {
+    this.#limit += bytes
+    if (!this.write()) throw new Error(`the socket did not take ${bytes} bytes more`)
   }
 
   /** Throws a RampError when the upload is not the ramp. */

@@ -5,8 +5,14 @@
  *
  * Prints `{"event":"ready"}` when every server is connected, and at SIGTERM one line with what it saw.
  */
-import { type EndedMessage, type FlowKey, HandoffCoordinator, type HandoffOutcome } from '@xoffload/core'
-import { flowOf, Rtnetlink } from '@xoffload/linux'
+import {
+  type EndedMessage,
+  type FlowKey,
+  HandoffCoordinator,
+  type HandoffOutcome,
+  type TcpSnapshot,
+} from '@xoffload/core'
+import { flowOf, Rtnetlink, UnsettledConnectionError } from '@xoffload/linux'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
 import type { Socket } from 'bun'
 import {
@@ -20,7 +26,13 @@ import {
 } from 'xoffload'
 import { encodeProgress, RampConnection } from './connection.ts'
 import { decodePlan, PLAN_LENGTH } from './plan.ts'
-import { requestedDelay, requestedSabotage, SabotagedRules, sabotagedOrigin } from './sabotage.ts'
+import {
+  requestedDelay,
+  requestedSabotage,
+  requestedUnacknowledged,
+  SabotagedRules,
+  sabotagedOrigin,
+} from './sabotage.ts'
 
 /** How long a rule catches late packets, in milliseconds. */
 const LINGER = 1000
@@ -33,17 +45,26 @@ export interface OriginReport {
   readonly failures: readonly string[]
   /** Connections with bytes in a queue of their snapshot. */
   readonly queues: { readonly received: number; readonly sent: number; readonly unsent: number }
+  /** Connections whose frozen socket got a packet of the client after its snapshot, and was given up all the same. */
+  readonly swallowed: number
+  /** Frames of held flows that were discarded. */
+  readonly discarded: number
   /** Whole handoffs, microseconds, ascending. */
   readonly times: readonly number[]
 }
 
 const config = await loadConfig('gateway', process.argv[2] ?? '')
 const sabotage = requestedSabotage()
+const unacknowledged = requestedUnacknowledged()
 const maximumHeldBytes = sabotage === 'drop-held' ? 0 : 64 * 1024 * 1024
 const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows, maximumHeldBytes })
 await redirector.open()
 const origin = new HandoffCoordinator({
-  redirector: new SabotagedRules(redirector, sabotage, requestedDelay(), (flow) => trace('steered', flow)),
+  redirector: new SabotagedRules(redirector, sabotage, requestedDelay(), {
+    onHeld: (flow) => onHeld.get(flow.id)?.(),
+    onSteered: (flow) => trace('steered', flow),
+    swallowed: (flow) => hasSwallowed(flow),
+  }),
   clock: systemClock,
   epoch: process.pid,
   maximumHandoffs: config.limits.handoffs,
@@ -52,6 +73,11 @@ const origin = new HandoffCoordinator({
 const failures: string[] = []
 const times: number[] = []
 const queues = { received: 0, sent: 0, unsent: 0 }
+let swallowed = 0
+/** What to do when a flow was locked, by `FlowKey.id`. */
+const onHeld = new Map<string, () => void>()
+/** The connections with a snapshot that are not given up yet, by `FlowKey.id`. */
+const frozen = new Map<string, SocketOrigin>()
 const destinations: Parameters<HandoffCoordinator['handOff']>[1][] = []
 let next = 0
 
@@ -100,10 +126,21 @@ function ended(channel: ControlChannel, message: EndedMessage): void {
   }, LINGER)
 }
 
+/** Whether a packet of the client has ended in the frozen socket. */
+function hasSwallowed(flow: FlowKey): boolean {
+  try {
+    frozen.get(flow.id)?.verify()
+    return false
+  } catch (error) {
+    if (error instanceof UnsettledConnectionError) return true
+    throw error
+  }
+}
+
 /** A line for who compares with what passes on the wire. */
 function trace(event: string, flow: FlowKey): void {
   if (process.env.XOFFLOAD_TRACE !== undefined) {
-    console.log(JSON.stringify({ trace: event, flow: `${flow}`, at: performance.timeOrigin + performance.now() }))
+    console.log(JSON.stringify({ trace: event, flow: `${flow}`, at: Date.now() }))
   }
 }
 
@@ -162,20 +199,33 @@ class RampOriginConnection {
   async #move(connection: SocketOrigin, ramp: RampConnection): Promise<void> {
     const destination = destinations[next++ % destinations.length]
     if (destination === undefined) throw new Error('no server')
-    const counted = sabotagedOrigin(connection, sabotage, ({ flow, receive, send }) => {
-      if (receive.queue.length > 0) queues.received++
-      if (send.sent.length > 0) queues.sent++
-      if (send.unsent.length > 0) queues.unsent++
-      trace('frozen', flow)
-      // What a socket that was not frozen would do, at a time when nothing else is said.
-      if (sabotage === 'no-freeze') setTimeout(() => this.#socket.write('heard'), SAID_AFTER)
+    const counted = sabotagedOrigin(connection, sabotage, {
+      onSnapshot: (snapshot) => this.#onSnapshot(snapshot),
+      onRelease: () => {
+        if (hasSwallowed(connection.flow)) swallowed++
+        frozen.delete(connection.flow.id)
+      },
     })
     const entry: { handoff?: number; earlyEnd?: () => void } = {}
     current.set(connection.flow.id, entry)
-    const outcome = await origin.handOff(counted, destination, encodeProgress(ramp.progress))
+    const { progress } = ramp
+    if (unacknowledged > 0) onHeld.set(connection.flow.id, () => ramp.writeMore(unacknowledged))
+    const application = encodeProgress({ ...progress, downloaded: progress.downloaded + unacknowledged })
+    const outcome = await origin.handOff(counted, destination, application)
+    onHeld.delete(connection.flow.id)
     entry.handoff = outcome.handoff
     entry.earlyEnd?.()
     this.#report(outcome, connection)
+  }
+
+  #onSnapshot({ flow, receive, send }: TcpSnapshot): void {
+    if (receive.queue.length > 0) queues.received++
+    if (send.sent.length > 0) queues.sent++
+    if (send.unsent.length > 0) queues.unsent++
+    if (this.#origin !== undefined) frozen.set(flow.id, this.#origin)
+    trace('frozen', flow)
+    // What a socket that was not frozen would do, at a time when nothing else is said.
+    if (sabotage === 'no-freeze') setTimeout(() => this.#socket.write('heard'), SAID_AFTER)
   }
 
   #report(outcome: HandoffOutcome, { flow }: SocketOrigin): void {
@@ -210,6 +260,8 @@ const report: OriginReport = {
   handedOff: times.length,
   failures: failures.slice(0, 20),
   queues,
+  swallowed,
+  discarded: redirector.statistics().droppedHeldFrames,
   times: times.map(Math.round),
 }
 // Longer than a pipe holds: it must be out before the exit.

@@ -20,6 +20,8 @@ export interface RampOptions {
   readonly sabotage?: Sabotage
   /** Milliseconds that the commit is late. */
   readonly steerDelay?: number
+  /** Bytes of the download that each origin writes when its flow is locked: its snapshot has them in the send queue. */
+  readonly unacknowledged?: number
   /** Watch the wire at the client. */
   readonly sniff?: boolean
 }
@@ -59,6 +61,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   const env = {
     ...(options.sabotage !== undefined && { XOFFLOAD_SABOTAGE: options.sabotage }),
     ...(options.steerDelay !== undefined && { XOFFLOAD_STEER_DELAY: `${options.steerDelay}` }),
+    ...(options.unacknowledged !== undefined && { XOFFLOAD_UNACKNOWLEDGED: `${options.unacknowledged}` }),
     ...(options.sniff && { XOFFLOAD_TRACE: '1' }),
   }
   const targets = await Promise.all(

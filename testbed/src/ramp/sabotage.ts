@@ -19,43 +19,67 @@ export function requestedDelay(): number {
   return Number(process.env.XOFFLOAD_STEER_DELAY ?? 0)
 }
 
-/** A rule table that misbehaves, and tells when a flow was steered. */
+/** Bytes that the environment wants each origin to write when its flow is locked: nobody acknowledges them before the move. */
+export function requestedUnacknowledged(): number {
+  return Number(process.env.XOFFLOAD_UNACKNOWLEDGED ?? 0)
+}
+
+/** The longest gap between hold and steer, in milliseconds: in it a client sends again what nobody has acknowledged. */
+const LONGEST_GAP = 500
+
+/** What a rule table that misbehaves tells and asks. */
+export interface SabotageHooks {
+  /** The flow is locked and its socket not frozen yet. */
+  readonly onHeld: (flow: FlowKey) => void
+  readonly onSteered: (flow: FlowKey) => void
+  /** Whether a packet has ended in the flow's frozen socket. */
+  readonly swallowed: (flow: FlowKey) => boolean
+}
+
+/** A rule table that misbehaves, and tells when a flow was locked and steered. */
 export class SabotagedRules implements RuleTable {
   readonly #rules: RuleTable
   readonly #sabotage: Sabotage | undefined
   readonly #delay: number
-  readonly #onSteered: (flow: FlowKey) => void
+  readonly #hooks: SabotageHooks
 
-  constructor(rules: RuleTable, sabotage: Sabotage | undefined, delay: number, onSteered: (flow: FlowKey) => void) {
+  constructor(rules: RuleTable, sabotage: Sabotage | undefined, delay: number, hooks: SabotageHooks) {
     this.#rules = rules
     this.#sabotage = sabotage
     this.#delay = delay
-    this.#onSteered = onSteered
+    this.#hooks = hooks
   }
 
   async put(rule: Rule): Promise<PutOutcome> {
-    const lockless: readonly (Sabotage | undefined)[] = ['no-lock', 'no-freeze', 'close-early', 'loud-target']
-    if (rule.action === 'hold') return lockless.includes(this.#sabotage) ? 'active' : this.#rules.put(rule)
+    if (rule.action === 'hold') return this.#hold(rule)
     if (this.#delay > 0) await Bun.sleep(this.#delay)
     if (this.#sabotage === 'gap') {
       await this.#rules.remove(rule.flow)
-      await Bun.sleep(2)
+      const end = performance.now() + LONGEST_GAP
+      while (!this.#hooks.swallowed(rule.flow) && performance.now() < end) await Bun.sleep(1)
     }
     const outcome = await this.#rules.put(rule)
-    this.#onSteered(rule.flow)
+    this.#hooks.onSteered(rule.flow)
     return outcome
   }
 
   remove(flow: FlowKey): Promise<boolean> {
     return this.#rules.remove(flow)
   }
+
+  async #hold(rule: Rule): Promise<PutOutcome> {
+    const lockless: readonly (Sabotage | undefined)[] = ['no-lock', 'no-freeze', 'close-early']
+    const outcome = lockless.includes(this.#sabotage) ? 'active' : await this.#rules.put(rule)
+    this.#hooks.onHeld(rule.flow)
+    return outcome
+  }
 }
 
-/** An origin that misbehaves, and tells when it was frozen. */
+/** An origin that misbehaves, and tells when it was frozen and before it is given up. */
 export function sabotagedOrigin(
   connection: OriginConnection,
   sabotage: Sabotage | undefined,
-  onSnapshot: (snapshot: TcpSnapshot) => void,
+  hooks: { readonly onSnapshot: (snapshot: TcpSnapshot) => void; readonly onRelease: () => void },
 ): OriginConnection {
   return {
     flow: connection.flow,
@@ -64,14 +88,17 @@ export function sabotagedOrigin(
       const snapshot = connection.snapshot()
       if (sabotage === 'no-freeze') connection.thaw()
       if (sabotage === 'close-early') connection.release()
-      onSnapshot(snapshot)
+      hooks.onSnapshot(snapshot)
       return snapshot
     },
     verify: () => {
       if (sabotage === undefined) connection.verify()
     },
     thaw: () => connection.thaw(),
-    release: () => connection.release(),
+    release: () => {
+      hooks.onRelease()
+      connection.release()
+    },
     reset: () => connection.reset(),
   }
 }

@@ -7,13 +7,14 @@ import { beforeAll, describe, expect, test } from 'bun:test'
 import { type RampOptions, type RampRun, runRamp } from '../../src/ramp/run.ts'
 
 const TIMEOUT = 60_000
-/** The longest that a sniffed segment is read after it passed, and that two processes' clocks differ, in milliseconds. */
-const SLACK = 20
+/** The longest that a segment is on its way from one host to the other on a busy machine, in milliseconds. */
+const SLACK = 150
 /** The shortest retransmission timeout is 200 ms (TCP_RTO_MIN); a machine that is busy otherwise has stalls as well. */
 const RETRANSMISSION = 180
 const options: RampOptions = { connections: 60, concurrency: 4, sniff: true }
-// The commit is 1.3 s late: longer than the first retransmission timeout of a restored socket, which is one second.
-const late: RampOptions = { ...options, connections: 12, concurrency: 12, steerDelay: 1300 }
+// The commit is 1.3 s late: longer than the first retransmission timeout of a restored socket, which is one second. Each has something
+// to send again.
+const late: RampOptions = { ...options, connections: 12, concurrency: 12, steerDelay: 1300, unacknowledged: 4096 }
 
 // The runs with everything in its place, which several invariants are read from.
 let plainRun: RampRun
@@ -45,7 +46,7 @@ function saidBeforeCommit({ segments, traces }: RampRun, macs: readonly string[]
 
 describe('1: no live flow is on a host without a socket and without a lock', () => {
   test('no RST in 60 moves', () => {
-    expect(plainRun.client.completed).toBe(60)
+    expect(plainRun.client.failures).toEqual([])
     expect(resets(plainRun)).toBe(0)
   })
   test(
@@ -59,12 +60,14 @@ describe('1: no live flow is on a host without a socket and without a lock', () 
 
 describe('2: hold becomes steer in one step', () => {
   test('nothing that the client sends is lost to the gateway', () => {
+    expect(plainRun.origin.swallowed).toBe(0)
     expect(longestStall(plainRun)).toBeLessThan(RETRANSMISSION)
   })
   test(
-    'with a gap of 2 ms between the two, packets end in the frozen socket',
+    'with a gap between the two, packets end in the frozen socket',
     async () => {
-      expect(longestStall(await runRamp({ ...options, sabotage: 'gap' }))).toBeGreaterThan(RETRANSMISSION)
+      const gap: RampOptions = { connections: 12, concurrency: 12, unacknowledged: 4096, sabotage: 'gap' }
+      expect((await runRamp(gap)).origin.swallowed).toBeGreaterThan(0)
     },
     TIMEOUT,
   )
@@ -72,7 +75,7 @@ describe('2: hold becomes steer in one step', () => {
 
 describe('3: a target says nothing before the commit', () => {
   test('not even when its retransmission timer expires', () => {
-    expect(lateRun.client.completed).toBe(12)
+    expect(lateRun.client.failures).toEqual([])
     expect(lateRun.origin.queues.sent).toBeGreaterThan(0)
     expect(saidBeforeCommit(lateRun, lateRun.macs.servers)).toBe(0)
   })
@@ -88,14 +91,15 @@ describe('3: a target says nothing before the commit', () => {
 
 describe('4: a held packet reaches its target', () => {
   test('no move costs a retransmission timeout', () => {
+    expect(plainRun.origin.discarded).toBe(0)
     expect(longestStall(plainRun)).toBeLessThan(RETRANSMISSION)
   })
   test(
-    'with held packets discarded, moves do',
+    'with no room for held packets, they are lost',
     async () => {
-      // Most losses are mended sooner, by a tail loss probe of the client or a window probe of the target.
-      const run = await runRamp({ connections: 500, concurrency: 16, sabotage: 'drop-held' })
-      expect(longestStall(run)).toBeGreaterThan(RETRANSMISSION)
+      // Not every loss shows as a stall: a tail loss probe of the client or a window probe of the target mends many sooner.
+      const { origin } = await runRamp({ connections: 500, concurrency: 16, sabotage: 'drop-held' })
+      expect(origin.discarded).toBeGreaterThan(0)
     },
     TIMEOUT,
   )

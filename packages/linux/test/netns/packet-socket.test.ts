@@ -60,6 +60,25 @@ test('only as much of a frame is kept as asked for', () => {
   expect(frames(receiver)).toEqual([frame('abcdefgh').subarray(0, 20)])
 })
 
+test('the time of a frame is when it passed, not when it is read', async () => {
+  using sender = open('veth0')
+  using receiver = open('veth1', { timestamps: true })
+  expect(receiver.timestamp()).toBeUndefined()
+  // The kernel begins a moment later, when a worker thread of its own has run.
+  for (;;) {
+    const before = Date.now()
+    sender.write(frame('timed'))
+    const after = Date.now() + 1
+    await Bun.sleep(5)
+    let next = receiver.read()
+    while (next !== undefined && next[12] !== 0x88) next = receiver.read()
+    expect(next).toEqual(frame('timed'))
+    const time = Number(receiver.timestamp() ?? 0n) / 1e6
+    expect(time).toBeGreaterThanOrEqual(before)
+    if (time < after) return
+  }
+})
+
 test('frames without room are dropped and counted', () => {
   using sender = open('veth0')
   using receiver = open('veth1', { receiveBuffer: 4096 })
