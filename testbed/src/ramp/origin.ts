@@ -36,6 +36,10 @@ import {
 
 /** How long a rule catches late packets, in milliseconds. */
 const LINGER = 1000
+/** How long handoffs may take at the end, in milliseconds. */
+const LAST_WORD = 5000
+/** How often a connection is offered before it is given up. */
+const ATTEMPTS = 3
 /** When a socket that was not frozen says something, in milliseconds. */
 const SAID_AFTER = 300
 
@@ -45,6 +49,8 @@ export interface OriginReport {
   readonly failures: readonly string[]
   /** Connections with bytes in a queue of their snapshot. */
   readonly queues: { readonly received: number; readonly sent: number; readonly unsent: number }
+  /** Handoffs that were tried again: a packet had passed the lock before it was there, and arrived late. */
+  readonly rolledBack: number
   /** Connections whose frozen socket got a packet of the client after its snapshot, and was given up all the same. */
   readonly swallowed: number
   /** Frames of held flows that were discarded. */
@@ -73,7 +79,9 @@ const origin = new HandoffCoordinator({
 const failures: string[] = []
 const times: number[] = []
 const queues = { received: 0, sent: 0, unsent: 0 }
-let swallowed = 0
+let [swallowed, rolledBack] = [0, 0]
+/** The handoffs that are under way. */
+const moves = new Set<Promise<void>>()
 /** What to do when a flow was locked, by `FlowKey.id`. */
 const onHeld = new Map<string, () => void>()
 /** The connections with a snapshot that are not given up yet, by `FlowKey.id`. */
@@ -149,6 +157,7 @@ class RampOriginConnection {
   #head: Uint8Array = new Uint8Array()
   #ramp: RampConnection | undefined
   #late: Uint8Array[] = []
+  #beginning: ReturnType<typeof setImmediate> | undefined
   #origin: SocketOrigin | undefined
 
   constructor(socket: Socket<RampOriginConnection>) {
@@ -181,6 +190,17 @@ class RampOriginConnection {
   drain(): void {
     if (this.#ramp === undefined || this.#origin !== undefined || !this.#ramp.write()) return
     this.#socket.pause()
+    const ramp = this.#ramp
+    // Not in this turn of the event loop: it may be about to read the socket still, and takes what a frozen one says to that (EPERM) as
+    // its end.
+    this.#beginning ??= setImmediate(() => this.#begin(ramp))
+  }
+
+  close(): void {
+    this.#origin?.closed()
+  }
+
+  #begin(ramp: RampConnection, attempt = 1): void {
     const { fd } = this.#socket as unknown as { fd: number }
     const origin = new SocketOrigin({
       flow: flowOf(fd),
@@ -189,14 +209,11 @@ class RampOriginConnection {
       terminate: () => this.#socket.terminate(),
     })
     this.#origin = origin
-    void this.#move(origin, this.#ramp)
+    const move = this.#move(origin, ramp, attempt).finally(() => moves.delete(move))
+    moves.add(move)
   }
 
-  close(): void {
-    this.#origin?.closed()
-  }
-
-  async #move(connection: SocketOrigin, ramp: RampConnection): Promise<void> {
+  async #move(connection: SocketOrigin, ramp: RampConnection, attempt: number): Promise<void> {
     const destination = destinations[next++ % destinations.length]
     if (destination === undefined) throw new Error('no server')
     const counted = sabotagedOrigin(connection, sabotage, {
@@ -215,7 +232,12 @@ class RampOriginConnection {
     onHeld.delete(connection.flow.id)
     entry.handoff = outcome.handoff
     entry.earlyEnd?.()
-    this.#report(outcome, connection)
+    if (outcome.result === 'rolled-back' && attempt < ATTEMPTS) {
+      rolledBack++
+      this.#begin(ramp, attempt + 1)
+    } else {
+      this.#report(outcome, connection)
+    }
   }
 
   #onSnapshot({ flow, receive, send }: TcpSnapshot): void {
@@ -255,11 +277,14 @@ for (const { address, port } of config.service) {
 }
 console.log(JSON.stringify({ event: 'ready' }))
 await new Promise((resolve) => process.once('SIGTERM', resolve))
+// A client may have all of its bytes before its target's last word is here.
+await Promise.race([Promise.all(moves), Bun.sleep(LAST_WORD)])
 times.sort((a, b) => a - b)
 const report: OriginReport = {
   handedOff: times.length,
   failures: failures.slice(0, 20),
   queues,
+  rolledBack,
   swallowed,
   discarded: redirector.statistics().droppedHeldFrames,
   times: times.map(Math.round),

@@ -23,7 +23,7 @@ test('10,000 connections move in mid-stream: every byte arrives once and in orde
   const connections = 10_000
   const run = await runRamp({ connections, concurrency: 16 })
   console.log(
-    `${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second; ${describeStalls(run.client.stalls)}`,
+    `${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second, ${run.origin.rolledBack} rolled back and tried again; ${describeStalls(run.client.stalls)}`,
   )
   expectWhole(run, connections)
   const uploads = run.targets.reduce((sum, { uploadInFlight }) => sum + uploadInFlight, 0)
