@@ -65,6 +65,9 @@ static void take_link(struct nic_rule *rule, const struct flow_rule *from)
 		rule->mask.vlan_tpid = match.mask->vlan_tpid;
 		rule->key.vlan_tci = htons(match.key->vlan_id | match.key->vlan_priority << VLAN_PRIO_SHIFT);
 		rule->mask.vlan_tci = htons(match.mask->vlan_id | match.mask->vlan_priority << VLAN_PRIO_SHIFT);
+	} else if (rule->mask.protocol != 0) {
+		// As in software, and as mlx5 has it: "protocol ip" is what follows the MAC addresses.
+		rule->mask.vlan_tpid = htons(0xffff);
 	}
 }
 

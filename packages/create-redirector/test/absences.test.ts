@@ -20,6 +20,28 @@ test('one that takes the beginnings of connections from the redirector underneat
   expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'failed'])
 })
 
+test('one that takes packets for other hosts fails, although its rules are only accepted', async () => {
+  const results = await runSuite(() => plainNic({ promiscuous: true }), 'another destination MAC address')
+  expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'failed'])
+})
+
+test('one that steers no packets with VLAN tags, and says so, is seen not to', async () => {
+  const names = [4, 6].flatMap((family) =>
+    [
+      'get other MAC addresses and nothing else, with 1 VLAN tags',
+      'get other MAC addresses and nothing else, with 2 VLAN tags',
+      'are counted with their VLAN tags',
+    ].map((name) => `packets that are steered: ${name} (IPv${family})`),
+  )
+  const absences = Object.fromEntries(names.map((name) => [name, 'no tags']))
+  const outcomes = async (untaggedOnly: boolean) =>
+    (await runSuite(() => plainNic({ untaggedOnly }), 'VLAN tags', absences))
+      .filter(({ group, test }) => names.includes(`${group}: ${test}`))
+      .map(({ outcome }) => outcome)
+  expect(await outcomes(true)).toEqual(names.map(() => 'absent'))
+  expect(await outcomes(false)).toEqual(names.map(() => 'failed'))
+})
+
 test('without a network and a way to kill an owner, the tests that need them are absent', async () => {
   const bare = () => {
     const { redirector } = device()

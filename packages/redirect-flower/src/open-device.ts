@@ -89,10 +89,14 @@ function taken({ kind, place: { priority, handle } }: ListedFlower): RedirectorE
   return new RedirectorError('busy', `${what}; choose another priority, or remove it with "tc filter del"`)
 }
 
-/** False for a rule that does not fit: of another VLAN, or one that says nothing. What it steered is software's then. */
-function adopt(rules: RuleTable, { filter }: ListedBody, { vlan }: FilterShape): boolean {
+/**
+ * False for a rule that does not fit: of another VLAN, of a MAC address that the device had, or one that says nothing. What it
+ * steered is software's then.
+ */
+function adopt(rules: RuleTable, { filter }: ListedBody, { device, vlan }: FilterShape): boolean {
   const cookie = decodeCookie(filter.actions[0]?.cookie)
   if (cookie?.kind !== 'rule' || filter.match?.vlan !== vlan) return false
+  if (filter.match?.destinationMac?.equals(device.mac) !== true) return false
   const rule = ruleOf(filter, cookie.handoff)
   if (rule === undefined) return false
   return rules.adopt({ flow: rule.flow, handle: filter.place.handle, generation: cookie.generation })
@@ -104,7 +108,7 @@ async function removeFilter(filters: DeviceFilters, { filter }: ListedBody): Pro
 }
 
 async function putPin(filters: DeviceFilters, tables: FilterTables, shape: FilterShape, madeClsact: boolean) {
-  const match = pinMatch(shape.vlan)
+  const match = pinMatch(shape)
   const place = { ...tableFor(tables, match), handle: PIN_HANDLE }
   const cookie = encodeCookie({ kind: 'pin', madeClsact })
   const filter = { match, actions: pinActions(shape), offload: shape.profile.execution, cookie }
@@ -131,7 +135,7 @@ async function removeAll(device: OpenDevice): Promise<void> {
     const failed = (await Promise.allSettled(removals)).find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
   }
-  const match = pinMatch(shape.vlan)
+  const match = pinMatch(shape)
   const pin = { ...tableFor(tables, match), handle: PIN_HANDLE }
   await filters.request('removing the pin', deleteFlower(pin, match), { allowed: ['ENOENT'] })
   if (madeClsact) await removeEmptyClsact(filters, tables.ip4.ifindex)

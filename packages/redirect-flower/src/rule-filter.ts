@@ -30,7 +30,9 @@ export interface SteerPath {
 /** What the filters of a redirector have in common. */
 export interface FilterShape {
   readonly profile: FlowerProfile
-  /** The VLAN that the client's packets arrive in. */
+  /** The device that the client's packets arrive at. */
+  readonly device: { readonly mac: MacAddress }
+  /** The VLAN that they arrive in. */
   readonly vlan: number | undefined
   readonly output: SteerPath
   /** The tunnel device; undefined without one. */
@@ -48,21 +50,26 @@ const CONNECTION_CONTROL = TCP_FIN | TCP_SYN | TCP_RST
 const GROUP_BIT = 1
 const MAXIMUM_IDENTIFIER = 0xffffff
 
+/** What all filters of a redirector match. */
+export type Ingress = Pick<FilterShape, 'device' | 'vlan'>
+
 /** The packets of a flow that a NIC may steer. */
-export function matchOf({ family, client, service }: FlowKey, vlan: number | undefined): FlowerMatch {
+export function matchOf({ family, client, service }: FlowKey, ingress: Ingress): FlowerMatch {
   const ports = { sourcePort: client.port, destinationPort: service.port }
-  return { ...shapeOf(family, vlan), source: client.address, destination: service.address, ...ports }
+  return { ...shapeOf(family, ingress), source: client.address, destination: service.address, ...ports }
 }
 
 /** A match of the same shape that no packet has: a TCP connection of 0.0.0.0 with itself. */
-export function pinMatch(vlan: number | undefined): FlowerMatch {
-  return { ...shapeOf(4, vlan), source: '0.0.0.0', destination: '0.0.0.0', sourcePort: 1, destinationPort: 1 }
+export function pinMatch(ingress: Ingress): FlowerMatch {
+  return { ...shapeOf(4, ingress), source: '0.0.0.0', destination: '0.0.0.0', sourcePort: 1, destinationPort: 1 }
 }
 
-function shapeOf(family: 4 | 6, vlan: number | undefined): FlowerMatch {
+function shapeOf(family: 4 | 6, { device, vlan }: Ingress): FlowerMatch {
   return {
     family,
     ...(vlan === undefined ? {} : { vlan }),
+    // A promiscuous NIC also sees what a switch floods: packets that others have steered already.
+    destinationMac: device.mac,
     protocol: 'tcp',
     tcpFlags: { value: 0, mask: CONNECTION_CONTROL },
     notFragmented: true,

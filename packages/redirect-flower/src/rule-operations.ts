@@ -29,7 +29,7 @@ export interface PreparedRule {
 export function prepareRule({ shape }: OpenDevice, rule: Rule): PreparedRule {
   const { flow, handoff } = rule
   const actions = actionsOf(rule, shape)
-  return { flow, match: matchOf(flow, shape.vlan), actions, handoff: handoff && { ...handoff } }
+  return { flow, match: matchOf(flow, shape), actions, handoff: handoff && { ...handoff } }
 }
 
 /**
@@ -64,7 +64,7 @@ export async function removeRule(device: OpenDevice, flow: FlowKey, signal?: Abo
   const { rules, filters, shape } = device
   const entry = rules.get(flow)
   if (entry === undefined) return false
-  const match = matchOf(flow, shape.vlan)
+  const match = matchOf(flow, shape)
   const request = deleteFlower(placeOf(device, entry, match), match)
   const { errno } = await filters.request(`removing the rule of ${flow}`, request, { allowed: ['ENOENT'], signal })
   rules.delete(entry)
@@ -81,7 +81,7 @@ export async function readCounters(
   const { rules, filters, shape } = device
   const entry = rules.get(flow)
   if (entry === undefined) return undefined
-  const match = matchOf(flow, shape.vlan)
+  const match = matchOf(flow, shape)
   const request = getFlower(placeOf(device, entry, match), match)
   const answer = await filters.request(`reading the rule of ${flow}`, request, { allowed: ['ENOENT'], signal })
   const [body] = answer.replies

@@ -60,6 +60,7 @@ describe('a filter of a rule', () => {
     await opened.redirector.put(steer(1234))
     expect(filtersOf(kernel)[1]?.match).toEqual({
       family: 4,
+      destinationMac: MacAddress.parse('02:00:00:00:00:01'),
       protocol: 'tcp',
       source: '192.0.2.1',
       destination: '198.51.100.1',
@@ -175,6 +176,17 @@ describe('a device with filters', () => {
     expect(await rules(opened.redirector)).toEqual([])
     expect(kernel.rules).toEqual([])
   })
+})
+
+test('rules for another MAC address, which the device had, are removed', async () => {
+  const kernel = new FakeKernel()
+  const first = await openFake(kernel)
+  await first.redirector.put(steer(1))
+  await first.redirector.release()
+  kernel.addDevice({ name: 'nic0', ifindex: 7, mac: MacAddress.parse('02:00:00:00:00:09') })
+  await using opened = await openFake(kernel)
+  expect(await rules(opened.redirector)).toEqual([])
+  expect(kernel.rules).toEqual([])
 })
 
 test('a rule that was taken away by somebody else is not there any more', async () => {

@@ -1,20 +1,25 @@
 /** `npm run conformance`: see {@link USAGE}. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type ConformanceResult, conformanceTable } from '@xoffload/core/conformance'
 import { Glob } from 'bun'
 import { RESULTS_VARIABLE } from './record.ts'
 
 const USAGE = `usage: npm run conformance -- [--json] [PATH...]
 
-Runs the conformance suite on every redirector and prints a table: a row per test, a column per redirector.
+Runs the conformance suite on every redirector and prints a table: a row per test, a column per redirector. Those that need tc-flower
+run on a Debian kernel in QEMU.
 --json prints one JSON object a line instead: {redirector, group, test, outcome, reason}.
 With PATH only the test files whose path contains one of them. Ends with 1 when a test fails.`
 
 const ROOT = new URL('../../..', import.meta.url).pathname
 /** Each of these runs the suite, and gives its results to {@link recordConformance}. */
-const TESTS = new Glob('{packages,testbed}/*/test/**/conformance.test.ts')
+const TESTS = new Glob('{packages/*,testbed}/test/**/*conformance.test.ts')
+/** Those in this folder run inside the guest. */
+const INSIDE_GUEST = '/test/guest/inside/'
+/** Seconds until the tests in the guest are ended: its processor is emulated. */
+const GUEST_TIMEOUT = 1200
 /** The example: prints its results itself. */
 const EXAMPLE = 'packages/create-redirector/template/test/table.ts'
 
@@ -41,13 +46,20 @@ async function main(args: readonly string[]): Promise<void> {
 /** What a test file reports goes to stderr, its results to a file. */
 async function test(file: string, resultsFile: string): Promise<ConformanceResult[]> {
   await writeFile(resultsFile, '')
-  const child = Bun.spawn([process.execPath, 'test', `./${file}`], {
+  const command = [process.execPath, 'test', `./${file}`]
+  const child = Bun.spawn(file.includes(INSIDE_GUEST) ? insideGuest(command, dirname(resultsFile)) : command, {
     cwd: ROOT,
     env: { ...process.env, [RESULTS_VARIABLE]: resultsFile },
     stdio: ['ignore', 2, 2],
   })
   if ((await child.exited) !== 0) process.exitCode = 1
   return parse(await readFile(resultsFile, 'utf8'))
+}
+
+/** The command in a guest that may write to the directory. */
+function insideGuest(command: readonly string[], directory: string): string[] {
+  const guest = [process.execPath, 'testbed/src/guest/main.ts', '--share', directory]
+  return [...guest, '--timeout', `${GUEST_TIMEOUT}`, '--', ...command]
 }
 
 async function example(): Promise<ConformanceResult[]> {

@@ -13,6 +13,8 @@ export interface ConformanceCase {
   absence?(scene: Scene): string | undefined
   /** Proves that what is absent is refused. Without it the absence is only named. */
   whenAbsent?(scene: Scene): Promise<void>
+  /** Proves an absence that the factory has declared. Without it {@link run} must fail, which may take as long as its steps may. */
+  whenDeclaredAbsent?(scene: Scene): Promise<void>
   run(scene: Scene): Promise<void>
 }
 

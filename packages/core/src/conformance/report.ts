@@ -6,13 +6,13 @@ export interface ConformanceResult {
   readonly test: string
   /** `absent`: the redirector does not have what is tested, says so, and refuses it. */
   readonly outcome: 'passed' | 'failed' | 'absent'
-  /** Why it is absent, or has failed. */
+  /** Why it is absent, or has failed; of one that has passed, how much less was done than is meant to be. */
   readonly reason?: string
 }
 
 /**
- * A table as text: a row per test, a column per redirector, in order of appearance. A number in a cell is that of an absence; the
- * reasons are listed below.
+ * A table as text: a row per test, a column per redirector, in order of appearance. A number in a cell is that of a reason; they are
+ * listed below.
  */
 export function conformanceTable(results: readonly ConformanceResult[]): string {
   const redirectors = [...new Set(results.map(({ redirector }) => redirector))]
@@ -25,8 +25,9 @@ export function conformanceTable(results: readonly ConformanceResult[]): string 
   }
   const cell = (result: ConformanceResult | undefined) => {
     if (result === undefined) return 'not run'
-    if (result.outcome === 'passed') return 'yes'
-    return result.outcome === 'failed' ? 'FAILED' : `absent ${number(result.reason ?? '')}`
+    if (result.outcome === 'failed') return 'FAILED'
+    const word = result.outcome === 'passed' ? 'yes' : 'absent'
+    return result.reason === undefined ? word : `${word} ${number(result.reason)}`
   }
   const rows = [...tests].map(([test, of]) => [
     test,
@@ -37,7 +38,7 @@ export function conformanceTable(results: readonly ConformanceResult[]): string 
     return `${name}: ${['passed', 'absent', 'failed'].map((outcome) => `${of.filter((each) => each.outcome === outcome).length} ${outcome}`).join(', ')}`
   })
   const lines = aligned([['test', ...redirectors], ...rows])
-  const notes = [...reasons].map(([reason, index]) => `absent ${index}: ${reason}`)
+  const notes = [...reasons].map(([reason, index]) => `${index}: ${reason}`)
   return `${[...lines, '', ...notes, ...(notes.length > 0 ? [''] : []), ...counts].join('\n')}\n`
 }
 

@@ -5,12 +5,13 @@ import { check } from './failure.ts'
 import { flowOf, steer, targetOf } from './rules.ts'
 import { within } from './time.ts'
 
-/** Milliseconds within which whatever is bound to happen has happened. */
 export interface Limits {
-  /** An operation, a frame, a counter. */
+  /** Milliseconds within which whatever is bound to happen has happened: an operation, a frame, a counter. */
   readonly step: number
-  /** A whole test. */
+  /** Milliseconds that a whole test may take. */
   readonly test: number
+  /** How many rules a test may put. One that is meant for more says so in its result. */
+  readonly rules: number
 }
 
 /** One test's device and redirectors. */
@@ -19,6 +20,7 @@ export class Scene {
   readonly limits: Limits
   readonly #opened: Redirector[] = []
   #redirector: Redirector | undefined
+  #reduction: string | undefined
 
   constructor(device: DeviceUnderTest, limits: Limits) {
     this.device = device
@@ -84,6 +86,20 @@ export class Scene {
 
   rules(count: number, first = 0): Rule[] {
     return Array.from({ length: count }, (_, index) => this.rule(first + index))
+  }
+
+  /** As many rules as a test is meant for, or as the redirector has room for, or as the limits allow. */
+  ruleCount(meant: number): number {
+    const possible = Math.min(meant, this.manifest.capacity)
+    const { rules } = this.limits
+    if (rules >= possible) return possible
+    this.#reduction = `with ${rules} rules instead of ${possible}`
+    return rules
+  }
+
+  /** What the limits have made of the test; undefined when it was done as it is meant. */
+  get reduction(): string | undefined {
+    return this.#reduction
   }
 
   /** Closes every redirector and frees the device, also when one of them fails. */

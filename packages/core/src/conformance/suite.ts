@@ -23,16 +23,19 @@ export interface RedirectorSuiteOptions {
   readonly factory: () => DeviceUnderTest | Promise<DeviceUnderTest>
   /**
    * What the redirector does not do though its manifest does not say so: by test (`group: name`), with the reason. Such a test runs
-   * too, and an absence that is none fails it.
+   * too, or one that proves the absence, and an absence that is none fails it.
    */
   readonly absences?: Readonly<Record<string, string>>
   /** Called after each test: for a table ({@link conformanceTable}). */
   readonly onResult?: (result: ConformanceResult) => void
-  /** Milliseconds that one step may take (an operation, a frame, a counter), default 10,000, and a test, default 120,000. */
+  /**
+   * Milliseconds that one step may take (an operation, a frame, a counter), default 10,000, and a test, default 120,000. The most
+   * rules that a test puts, default 10,000: of a test with fewer than it is meant for the result says so.
+   */
   readonly limits?: Partial<Limits>
 }
 
-const DEFAULT_LIMITS: Limits = { step: 10_000, test: 120_000 }
+const DEFAULT_LIMITS: Limits = { step: 10_000, test: 120_000, rules: 10_000 }
 
 /**
  * Registers one test for everything that a {@link Redirector} must do. Which parts it has is what its manifest says, and what it has not
@@ -62,45 +65,58 @@ async function runCase(each: ConformanceCase, options: RedirectorSuiteOptions, l
     options.onResult?.({ redirector: options.name, group, test, outcome, ...(reason === undefined ? {} : { reason }) })
   const declared = options.absences?.[caseId(each)]
   try {
-    const absence = await inScene(each, options, limits).catch((error: unknown) => {
-      if (declared === undefined) throw error
-      return declared
+    const { absence, reduction } = await inScene(each, options, limits).catch((error: unknown): Finding => {
+      if (declared === undefined || each.whenDeclaredAbsent !== undefined) throw error
+      return { absence: declared, reduction: undefined }
     })
     if (declared !== undefined && absence === undefined) {
       throw new ConformanceFailure(`it is declared absent (${declared}), and passes: take it out of "absences"`)
     }
-    report(absence === undefined ? 'passed' : 'absent', absence)
+    if (absence === undefined) report('passed', reduction)
+    else report('absent', absence)
   } catch (error) {
     report('failed', error instanceof Error ? error.message : String(error))
     throw error
   }
 }
 
-/** Runs a case and ends its scene. Resolves to the reason when what it tests is absent, and to nothing when the redirector has it. */
+interface Finding {
+  /** Why the redirector does not have what is tested; undefined when it has it. */
+  readonly absence: string | undefined
+  /** {@link Scene.reduction} */
+  readonly reduction: string | undefined
+}
+
+/** Runs a case and ends its scene. */
 async function inScene(
   each: ConformanceCase,
-  { factory }: RedirectorSuiteOptions,
+  { factory, absences }: RedirectorSuiteOptions,
   limits: Limits,
-): Promise<string | undefined> {
+): Promise<Finding> {
   const scene = new Scene(await factory(), limits)
   let absence: string | undefined
   try {
-    absence = await within('the test', limits.test, runIn(scene, each))
+    absence = await within('the test', limits.test, runIn(scene, each, absences?.[caseId(each)]))
   } catch (error) {
     // What the case has found out says more than what its end has.
     await scene.end().catch(() => {})
     throw error
   }
   await scene.end()
-  return absence
+  return { absence, reduction: scene.reduction }
 }
 
-async function runIn(scene: Scene, each: ConformanceCase): Promise<string | undefined> {
+/** Resolves to the reason when what the case tests is absent, and to nothing when the redirector has it. `declared`: the factory's. */
+async function runIn(scene: Scene, each: ConformanceCase, declared?: string): Promise<string | undefined> {
   if (each.opened !== false) await scene.open(each.request)
   const absence = each.absence?.(scene)
   if (absence !== undefined) {
     await each.whenAbsent?.(scene)
     return absence
+  }
+  if (declared !== undefined && each.whenDeclaredAbsent !== undefined) {
+    await each.whenDeclaredAbsent(scene)
+    return declared
   }
   try {
     await each.run(scene)

@@ -193,7 +193,9 @@ export class Wire {
     while (performance.now() < deadline) {
       await this.send(probe)
       await pause(PROBE_INTERVAL)
-      if ((await network.received('target')).some((frame) => textOf(frame).includes(PROBE))) return
+      const frames = await network.received('target')
+      this.#waiting.target.push(...frames.filter((frame) => this.#isOurs('target', frame)))
+      if (frames.some((frame) => textOf(frame).includes(PROBE))) return
     }
     throw new ConformanceFailure(
       `the rule of port ${from.port} was accepted, and no packet has taken it in ${limits.step} ms`,

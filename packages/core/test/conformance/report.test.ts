@@ -9,12 +9,13 @@ const result = (redirector: string, test: string, outcome: ConformanceResult['ou
   ...(reason === undefined ? {} : { reason }),
 })
 
-test('the table has a row per test and a column per redirector, and says why something is absent', () => {
+test('the table has a row per test and a column per redirector, and says why something is absent, or less than whole', () => {
   const results = [
     result('tc', 'hold', 'passed'),
     result('tc', 'tunnel', 'absent', 'manifest: no tunnel'),
     result('cx', 'hold', 'absent', 'manifest: it does not hold'),
     result('cx', 'tunnel', 'absent', 'manifest: no tunnel'),
+    result('tc', 'list', 'passed', 'with 5 rules instead of 10'),
     result('cx', 'list', 'failed', 'expected 1, found 2'),
   ]
   expect(conformanceTable(results)).toBe(
@@ -22,12 +23,13 @@ test('the table has a row per test and a column per redirector, and says why som
       'test           tc        cx',
       'rules: hold    yes       absent 1',
       'rules: tunnel  absent 2  absent 2',
-      'rules: list    not run   FAILED',
+      'rules: list    yes 3     FAILED',
       '',
-      'absent 1: manifest: it does not hold',
-      'absent 2: manifest: no tunnel',
+      '1: manifest: it does not hold',
+      '2: manifest: no tunnel',
+      '3: with 5 rules instead of 10',
       '',
-      'tc: 1 passed, 1 absent, 0 failed',
+      'tc: 2 passed, 1 absent, 0 failed',
       'cx: 0 passed, 2 absent, 1 failed',
       '',
     ].join('\n'),

@@ -86,6 +86,16 @@ describe('a result', () => {
     ])
   })
 
+  test('is that it has passed with fewer rules than the test is meant for', async () => {
+    const suite = register({ limits: { rules: 20 } })
+    const name = 'ten thousand rules (or all that have room) are put, listed and removed'
+    await run(suite, `capacity: ${name}`)
+    await run(suite, FIRST)
+    const reduced = { outcome: 'passed', reason: 'with 20 rules instead of 10000' }
+    expect(suite.results).toMatchObject([reduced, { outcome: 'passed' }])
+    expect(suite.results[1]?.reason).toBeUndefined()
+  })
+
   test('is that something is absent, and why', async () => {
     const suite = register()
     await run(suite, TUNNEL)
@@ -112,6 +122,13 @@ describe('an absence that is declared', () => {
   test('is a failure when the test passes', async () => {
     const suite = register({ absences: { [FIRST]: 'the card does not say' } })
     await expect(run(suite, FIRST)).rejects.toThrow('take it out of "absences"')
+    expect(suite.results).toMatchObject([{ outcome: 'failed' }])
+  })
+
+  test('is proven where the suite knows how', async () => {
+    const name = 'packets that are steered: are counted with their VLAN tags (IPv4)'
+    const suite = register({ absences: { [name]: 'one VLAN' } })
+    await expect(run(suite, name)).rejects.toThrow('no packet with VLAN tags')
     expect(suite.results).toMatchObject([{ outcome: 'failed' }])
   })
 

@@ -1,15 +1,17 @@
 import { type Redirector, RedirectorError, type Rule } from '@xoffload/core'
-import { type DeviceUnderTest, readFrame, TCP } from '@xoffload/core/conformance'
+import { type DeviceUnderTest, readdressed, readFrame, TCP } from '@xoffload/core/conformance'
 import { device } from '../../template/test/device.ts'
 
 /** Milliseconds until a rule that was accepted is active. */
 const ACTIVATION = 20
+const ETHERNET_LENGTH = 14
 
 /**
  * The example as most NICs are: it cannot hold, sees no packets of this host, leaves SYN, FIN and RST to software, and its rules become
- * active some time after they were accepted.
+ * active some time after they were accepted. More that NICs do: steer packets that begin and end a connection, with these TCP flags;
+ * leave packets with VLAN tags to software; take packets for other hosts as their own.
  */
-export function plainNic({ beginsAndEnds = 0 } = {}): DeviceUnderTest {
+export function plainNic({ beginsAndEnds = 0, untaggedOnly = false, promiscuous = false } = {}): DeviceUnderTest {
   const card = device()
   const { network } = card
   if (network === undefined) throw new Error('the device has no network')
@@ -17,8 +19,9 @@ export function plainNic({ beginsAndEnds = 0 } = {}): DeviceUnderTest {
   let leftToStack = 0
   const said: Uint8Array[] = []
   const steersNow = (frame: Uint8Array) => {
-    const tcp = readFrame(frame)?.tcp
+    const { tcp, network: start = ETHERNET_LENGTH } = readFrame(frame) ?? {}
     if (tcp === undefined) return true
+    if (untaggedOnly && start > ETHERNET_LENGTH) return false
     if ((tcp.flags & (TCP.SYN | TCP.FIN | TCP.RST) & ~beginsAndEnds) !== 0) return false
     return performance.now() > (accepted.get(tcp.flow.id) ?? 0) + ACTIVATION
   }
@@ -28,7 +31,8 @@ export function plainNic({ beginsAndEnds = 0 } = {}): DeviceUnderTest {
     network: {
       ...network,
       send: (frame) => {
-        if (steersNow(frame)) return network.send(frame)
+        const taken = promiscuous ? readdressed(frame, network.client, network.device) : frame
+        if (steersNow(taken)) return network.send(taken)
         leftToStack += 1
       },
       emit: (frame) => void said.push(frame),

@@ -1,5 +1,15 @@
-// The processes behind transfer.ts: `server ADDRESS PORT`, `client ADDRESS PORT BYTES`, `probe ADDRESS PORT MILLISECONDS`.
+// The processes behind transfer.ts: `server ADDRESS PORT`, `client ADDRESS PORT BYTES`, `probe ADDRESS PORT MILLISECONDS`, and
+// `parts ADDRESS PORT BYTES`: a client that says its port, and sends as many bytes as each line on stdin says.
 import { pattern } from './pattern.ts'
+
+/** Bytes of the length that comes first. */
+const LENGTH = 4
+
+function message(bytes: number): Uint8Array {
+  const length = Buffer.alloc(LENGTH)
+  length.writeUInt32LE(bytes)
+  return Buffer.concat([length, pattern(bytes)])
+}
 
 const [role, hostname = '', port = '', amount = ''] = process.argv.slice(2)
 
@@ -21,7 +31,7 @@ if (role === 'server') {
         let data = chunk
         if (progress.expected === undefined) {
           progress.expected = chunk.readUInt32LE(0)
-          data = chunk.subarray(4)
+          data = chunk.subarray(LENGTH)
         }
         progress.taken += data.length
         progress.checksum = Bun.hash.crc32(data, progress.checksum)
@@ -31,9 +41,7 @@ if (role === 'server') {
   })
   console.log('listens')
 } else if (role === 'client') {
-  const length = Buffer.alloc(4)
-  length.writeUInt32LE(Number(amount))
-  let rest: Uint8Array = Buffer.concat([length, pattern(Number(amount))])
+  let rest = message(Number(amount))
   const write = (socket: { write(data: Uint8Array): number }): void => {
     rest = rest.subarray(socket.write(rest))
   }
@@ -49,6 +57,32 @@ if (role === 'server') {
       },
     },
   })
+} else if (role === 'parts') {
+  let rest = message(Number(amount))
+  // The length goes with the first part.
+  let allowed = LENGTH
+  const write = (socket: { write(data: Uint8Array): number }): void => {
+    const written = socket.write(rest.subarray(0, allowed))
+    rest = rest.subarray(written)
+    allowed -= written
+  }
+  const socket = await Bun.connect({
+    hostname,
+    port: Number(port),
+    socket: {
+      drain: write,
+      data(socket, chunk) {
+        process.stdout.write(chunk)
+        socket.end()
+        process.stdin.destroy()
+      },
+    },
+  })
+  process.stdout.write(`${socket.localPort}\n`)
+  for await (const line of console) {
+    allowed += Number(line)
+    write(socket)
+  }
 } else {
   const answer = (text: string): never => {
     process.stdout.write(text)

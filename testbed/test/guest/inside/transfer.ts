@@ -35,6 +35,41 @@ export async function transfer(address: string, port: number, bytes: number): Pr
   return stdout
 }
 
+/** A connection from the client whose bytes are sent when the test says so. */
+export interface LiveTransfer extends AsyncDisposable {
+  /** The client's port. */
+  readonly port: number
+  /** Sends so many of the bytes. */
+  send(bytes: number): void
+  /** The server's answer, when all were sent: as that of {@link transfer}. */
+  answer(): Promise<string>
+}
+
+/** Connects from the client, to send so many bytes in parts. */
+export async function openTransfer(address: string, port: number, bytes: number): Promise<LiveTransfer> {
+  const child = Bun.spawn(command('client', 'parts', address, port, bytes), {
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'inherit',
+    timeout: 120_000,
+    killSignal: 'SIGKILL',
+  })
+  const output = child.stdout.getReader()
+  const next = async () => new TextDecoder().decode((await output.read()).value)
+  return {
+    port: Number(await next()),
+    send(bytes) {
+      child.stdin.write(`${bytes}\n`)
+      child.stdin.flush()
+    },
+    answer: next,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL')
+      await child.exited
+    },
+  }
+}
+
 /** What {@link transfer} resolves with when all bytes arrived as they were sent. */
 export function allOf(bytes: number): string {
   return `${bytes} ${Bun.hash.crc32(pattern(bytes)).toString(16)}`

@@ -118,8 +118,8 @@ export const abortCases = group('abort', [
   {
     name: 'during list(): it soon ends with the reason',
     run: async (scene) => {
-      const { redirector, manifest } = scene
-      const rules = scene.rules(Math.min(2 * LISTED_AFTER_ABORT, manifest.capacity))
+      const { redirector } = scene
+      const rules = scene.rules(scene.ruleCount(2 * LISTED_AFTER_ABORT))
       await Promise.all(rules.map((rule) => redirector.put(rule)))
       const controller = new AbortController()
       let after = 0

@@ -16,7 +16,7 @@ export const listingCases = group('list', [
     name: 'has each rule once that stays while others are put and removed',
     run: async (scene) => {
       const { redirector, manifest } = scene
-      const stable = Math.min(STABLE, Math.floor(manifest.capacity / 2))
+      const stable = Math.min(scene.ruleCount(STABLE), Math.floor(manifest.capacity / 2))
       const changing = Math.min(CHANGING, manifest.capacity - stable)
       await Promise.all(scene.rules(stable).map((rule) => redirector.put(rule)))
       let left = true

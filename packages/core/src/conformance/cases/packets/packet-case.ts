@@ -8,6 +8,7 @@ export interface PacketCase {
   /** What else it takes. */
   readonly absence?: (scene: Scene) => string | undefined
   readonly whenAbsent?: (scene: Scene, wire: Wire) => Promise<void>
+  readonly whenDeclaredAbsent?: (scene: Scene, wire: Wire) => Promise<void>
   readonly run: (scene: Scene, wire: Wire) => Promise<void>
 }
 
@@ -18,7 +19,7 @@ export const withoutCounters = ({ manifest }: Scene) =>
 
 /** A case with real packets in mode l2, for each address family. */
 export function packetCases(cases: readonly PacketCase[]): readonly GroupedCase[] {
-  return cases.flatMap(({ name, families = FAMILIES, absence, whenAbsent, run }) =>
+  return cases.flatMap(({ name, families = FAMILIES, absence, whenAbsent, whenDeclaredAbsent, run }) =>
     families.map((family): GroupedCase => {
       const proof = whenAbsent && (async (scene: Scene) => whenAbsent(scene, await Wire.begin(scene, family)))
       return {
@@ -29,6 +30,9 @@ export function packetCases(cases: readonly PacketCase[]): readonly GroupedCase[
           whenAbsent: async (scene: Scene) => {
             if (networkAbsence(scene, family) === undefined) await proof(scene)
           },
+        }),
+        ...(whenDeclaredAbsent && {
+          whenDeclaredAbsent: async (scene: Scene) => whenDeclaredAbsent(scene, await Wire.begin(scene, family)),
         }),
         run: async (scene) => run(scene, await Wire.begin(scene, family)),
       }
