@@ -35,10 +35,10 @@ const testbed = (args) => (isHelp(args) ? nothing() : { privilege: true, debianP
 const guest = (args) =>
   isHelp(args) ? nothing() : { privilege: true, debianPackages: [...traffic, ...guestMachine], guest: true }
 
-/** @type {Command['needs']} A scanner in C is compiled with sanitizers. */
+/** @type {Command['needs']} A scanner in C is compiled with sanitizers, and nginx's module for the nginx that is there. */
 const namespaces = (args, env) => {
   const needs = testbed(args, env)
-  return { ...needs, debianPackages: [...needs.debianPackages, 'gcc', 'libc6-dev'] }
+  return { ...needs, debianPackages: [...needs.debianPackages, 'gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind'] }
 }
 
 /**
