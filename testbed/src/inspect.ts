@@ -8,23 +8,24 @@ export function openFiles(program: HostProcess): number {
   return readdirSync(`/proc/${program.pid}/fd`).length
 }
 
-/** The number of rules in the flow table that a tc redirector has on a host's device, read from outside of its process. */
+/** The number of rules in the flow tables that redirectors have on a host's device, read from outside of their processes. */
 export function ruleCount(host: Host): number {
   return inNetworkNamespace(host.namespacePath, () => {
     using rtnetlink = new Rtnetlink()
     const device = rtnetlink.link(host.device)?.index ?? 0
+    let count = 0
     for (const { programId } of rtnetlink.filters(device, 'ingress')) {
       const program = programId === undefined ? undefined : bpfProgramInfo(programId)
       for (const id of program?.mapIds ?? []) {
         const map = BpfMap.fromId(id)
         try {
-          if (map.info.name.startsWith('xo_flows')) return countEntries(map)
+          if (map.info.name.startsWith('xo_flows')) count += countEntries(map)
         } finally {
           map.close()
         }
       }
     }
-    return 0
+    return count
   })
 }
 

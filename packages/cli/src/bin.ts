@@ -11,6 +11,7 @@ await runMain(
     subCommands: {
       gateway: async () => (await import('./commands/gateway.ts')).gatewayCommand,
       server: async () => (await import('./commands/server.ts')).serverCommand,
+      preload: async () => (await import('./commands/preload.ts')).preloadCommand,
       certs: async () => (await import('./commands/certs.ts')).certsCommand,
       servers: async () => (await import('./commands/servers.ts')).serversCommand,
       flows: async () => (await import('./commands/flows.ts')).flowsCommand,

@@ -1,4 +1,4 @@
-import ipaddr from 'ipaddr.js'
+import { isMapped, readAddress, writeAddress } from './address.ts'
 import { CodecError } from './errors.ts'
 
 /** An IP address in its usual text form and a TCP port. */
@@ -104,30 +104,6 @@ export function serviceFilter(services: readonly Endpoint[]): (flow: FlowKey) =>
 function isSame(one: Uint8Array, other: Uint8Array, start: number, end: number): boolean {
   for (let index = start; index < end; index++) if (one[index] !== other[index]) return false
   return true
-}
-
-function isMapped(bytes: Uint8Array, offset: number): boolean {
-  for (let index = 0; index < 10; index++) if (bytes[offset + index] !== 0) return false
-  return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff
-}
-
-function writeAddress(bytes: Uint8Array, offset: number, text: string): 4 | 6 {
-  if (!ipaddr.isValid(text) || text.includes('%')) throw new CodecError(`"${text}" is no IP address`)
-  // ipaddr.js takes an IPv4-compatible IPv6 address (RFC 4291 section 2.5.5.1), `::192.0.2.1`, for an IPv4-mapped one.
-  const address = ipaddr.process(text.replace(/^::(?=[0-9.]+$)/, '0::'))
-  if (address.kind() === 'ipv4') {
-    bytes[offset + 10] = 0xff
-    bytes[offset + 11] = 0xff
-    bytes.set(address.toByteArray(), offset + 12)
-    return 4
-  }
-  bytes.set(address.toByteArray(), offset)
-  return 6
-}
-
-function readAddress(bytes: Uint8Array, offset: number): string {
-  const address = bytes.subarray(offset, offset + 16)
-  return isMapped(bytes, offset) ? address.subarray(12).join('.') : ipaddr.fromByteArray(Array.from(address)).toString()
 }
 
 function writePort(bytes: Uint8Array, offset: number, port: number): void {

@@ -185,6 +185,21 @@ describe('the caller', () => {
     scene.checkNothingLeaks()
   })
 
+  test('is refused what the application would not take, before anything is done', async () => {
+    const scene = new Scene()
+    const seen: number[] = []
+    scene.refuse = (application) => {
+      seen.push(application.length)
+      return { reason: 'unsupported', text: 'not with such data' }
+    }
+    scene.handOff()
+    await scene.finish()
+    expect(scene.outcomes.map(resultOf)).toEqual(['rolled-back: refused unsupported'])
+    expect(seen).toHaveLength(1)
+    expect(scene.journal.calls).not.toContain('server.hold')
+    scene.checkNothingLeaks()
+  })
+
   test('is refused a snapshot that is none', async () => {
     const scene = new Scene()
     scene.toServer.filter = (message) => [

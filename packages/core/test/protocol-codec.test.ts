@@ -12,6 +12,7 @@ import {
   MAXIMUM_REPORT_LENGTH,
   MacAddress,
   type Message,
+  PROTOCOL_VERSION,
 } from '../src/index.ts'
 import { message, snapshot } from './support/arbitraries.ts'
 
@@ -29,12 +30,14 @@ function joined(parts: Uint8Array[]): Uint8Array {
 
 const hello: HelloMessage = {
   type: 'hello',
-  protocolVersion: 1,
+  protocolVersion: PROTOCOL_VERSION,
   host: 'server-1',
   mac: MacAddress.parse('02:00:00:00:00:01'),
   instance: 1n,
   maximumHandoffs: 64,
 }
+
+const vxlan = { mode: 'vxlan', remote: '192.0.2.9', identifier: 1, port: 4789, mac: hello.mac } as const
 
 const flow = FlowKey.of({ address: '192.0.2.7', port: 40000 }, { address: '198.51.100.1', port: 80 })
 const reported = { flow, handoff: 1, epoch: 1, state: 'owned' } as const
@@ -158,6 +161,10 @@ describe('limits', () => {
     const bad: Parameters<typeof encodeMessage>[0][] = [
       { ...hello, host: '' },
       { ...hello, host: 'ä'.repeat(128) },
+      { ...hello, tunnel: { mode: 'ipip', remote: 'server-1' } },
+      { ...hello, tunnel: { ...vxlan, identifier: 2 ** 24 } },
+      { ...hello, tunnel: { ...vxlan, port: 0 } },
+      { ...hello, tunnel: { ...vxlan, port: 65_536 } },
       { ...hello, instance: -1n },
       { ...hello, instance: 2n ** 64n },
       { type: 'refuse', handoff: 1, epoch: 1, reason: 'busy', text: 'x'.repeat(1025) },
@@ -183,8 +190,19 @@ describe('limits', () => {
   })
 
   test('another protocol version is named in the error', () => {
-    const bytes = encodeMessage({ ...hello, protocolVersion: 2 })
-    expect(() => new FrameDecoder().push(bytes)).toThrow('version 2')
+    const bytes = encodeMessage({ ...hello, protocolVersion: PROTOCOL_VERSION + 1 })
+    expect(() => new FrameDecoder().push(bytes)).toThrow(`version ${PROTOCOL_VERSION + 1}`)
+  })
+
+  test('a tunnel in a mode that is not known, without a port, or with an identifier that is too long is refused', () => {
+    const bytes = encodeMessage({ ...hello, tunnel: vxlan })
+    const fields = 1 + 16 + 4 + 2 + 6
+    const changed = (offset: number, value: number): Uint8Array => bytes.with(bytes.length - fields + offset, value)
+    expect(() => new FrameDecoder().push(changed(0, 3))).toThrow('unknown tunnel mode 3')
+    expect(() => new FrameDecoder().push(changed(17, 1))).toThrow('24 bits')
+    const noPort = bytes.slice()
+    noPort.set([0, 0], bytes.length - 8)
+    expect(() => new FrameDecoder().push(noPort)).toThrow('UDP port 0')
   })
 
   test('text that is not UTF-8, a flag that is neither 0 nor 1, an unsafe integer and an unknown reason are refused', () => {

@@ -5,6 +5,7 @@ import { callControlApi } from '../../src/deployment/control-api.ts'
 import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
 import { type HandoffRecord, parseHandoff } from '../../src/deployment/handoff-log.ts'
 import { startGateway, startServer } from '../../src/deployment/programs.ts'
+import type { Host } from '../../src/host.ts'
 import type { HostProcess } from '../../src/host-process.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import type { ScriptReport, Step } from '../../src/soak/scripted-client.ts'
@@ -22,28 +23,45 @@ export interface MovingHostsOptions {
   readonly moves?: (server: string, directory: string) => object
   /** The table `selection` of the gateway's configuration. */
   readonly selection?: (directory: string) => object
+  /** The table `redirector` of the gateway's configuration. */
+  readonly redirector?: object
+  /** Starts the gateway with its configuration file. Default: the `xoffload` command. */
+  readonly startGateway?: (host: Host, file: string) => Promise<HostProcess>
 }
 
 /** A gateway with its control API, servers with the soak's application, and a client host. */
 export class MovingHosts implements AsyncDisposable {
   readonly testbed: Testbed
-  readonly gateway: HostProcess
+  /** The gateway's process: of several the last. */
+  gateway: HostProcess
+  /** The gateway's configuration file. */
+  readonly gatewayFile: string
   readonly servers: readonly HostProcess[]
   readonly #socket: string
   readonly #handoffs: HandoffRecord[] = []
 
-  private constructor(testbed: Testbed, gateway: HostProcess, servers: readonly HostProcess[], socket: string) {
+  private constructor(
+    testbed: Testbed,
+    gateway: HostProcess,
+    file: string,
+    servers: readonly HostProcess[],
+    socket: string,
+  ) {
     this.testbed = testbed
     this.gateway = gateway
+    this.gatewayFile = file
     this.servers = servers
     this.#socket = socket
-    gateway.stdout.onLine((line) => {
-      const record = parseHandoff(line)
-      if (record !== undefined) this.#handoffs.push(record)
-    })
+    this.#watch(gateway)
   }
 
-  static async start({ servers: names, moves, selection }: MovingHostsOptions): Promise<MovingHosts> {
+  static async start({
+    servers: names,
+    moves,
+    selection,
+    redirector,
+    startGateway: start,
+  }: MovingHostsOptions): Promise<MovingHosts> {
     const testbed = await Testbed.create({ hosts: ['client', 'gateway', ...names], service: {} })
     try {
       const host = testbed.host('gateway')
@@ -63,13 +81,38 @@ export class MovingHosts implements AsyncDisposable {
       const file = await configuration.gatewayFile()
       editConfiguration(file, (config) => {
         Object.assign(config, { api: { listen: `unix:${socket}` } })
+        if (redirector !== undefined) Object.assign(config, { redirector })
         if (selection !== undefined) Object.assign(config, { selection: selection(host.directory) })
       })
-      return new MovingHosts(testbed, await startGateway(host, hosts, configuration, file), servers, socket)
+      const gateway =
+        start === undefined ? await startGateway(host, hosts, configuration, file) : await start(host, file)
+      return new MovingHosts(testbed, gateway, file, servers, socket)
     } catch (error) {
       await testbed.close()
       throw error
     }
+  }
+
+  /** Another process is the gateway from now on. */
+  replaceGateway(gateway: HostProcess): void {
+    this.gateway = gateway
+    this.#watch(gateway)
+  }
+
+  /** Resolves when the gateway is connected to every server. */
+  async serversUp(): Promise<void> {
+    await until(async () => {
+      const answer = await this.order('GET', 'servers').catch(() => ({}))
+      const { servers = [] } = answer as { servers?: { up: boolean }[] }
+      return servers.length === this.servers.length && servers.every(({ up }) => up)
+    })
+  }
+
+  /** The samples of the gateway's metrics by name and labels. */
+  async metrics(): Promise<ReadonlyMap<string, number>> {
+    const response = await fetch('http://gateway/metrics', { unix: this.#socket, keepalive: false })
+    const lines = (await response.text()).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+    return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]))
   }
 
   get addresses(): { readonly ipv4: string; readonly ipv6: string } {
@@ -141,6 +184,13 @@ export class MovingHosts implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.testbed.close()
+  }
+
+  #watch({ stdout }: HostProcess): void {
+    stdout.onLine((line) => {
+      const record = parseHandoff(line)
+      if (record !== undefined) this.#handoffs.push(record)
+    })
   }
 }
 

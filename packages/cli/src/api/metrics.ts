@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { GatewayEvent, GatewayOperations } from '../gateway/operations.ts'
+import { addHardwareMetrics } from './hardware-metrics.ts'
 import { nextTurn } from './next-turn.ts'
 import { addProcessMetrics } from './process-metrics.ts'
 import { FLOW_STATES } from './schemas.ts'
@@ -29,6 +30,8 @@ export function createMetrics(operations: GatewayOperations): Metrics {
   addProcessMetrics(registry)
   addServerMetrics(registry, operations)
   addCounts(registry, operations)
+  // What the redirector does not have is absent, not 0.
+  if (operations.counts().hardware !== undefined) addHardwareMetrics(registry, () => operations.counts().hardware)
   const flows = new Gauge({
     name: 'xoffload_flows',
     help: 'Client connections that have a rule.',

@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { apiSchema } from './api.ts'
+import { redirectorSchema } from './redirector.ts'
 import { address, atLeastOne, connect, count, device, file, hostName, logLevel, port } from './schema.ts'
 
 const closed = { additionalProperties: false } as const
@@ -34,6 +35,11 @@ export const gatewaySchema = Type.Object(
           proxy: Type.Optional(
             connect('Where requests go that cannot be handed off. Without it they are answered with 503.'),
           ),
+          tunnel: Type.Optional(
+            Type.Union([Type.Literal('vxlan'), Type.Literal('ipip')], {
+              description: 'The server is in another subnet, and has such a tunnel (`tunnel.mode` there).',
+            }),
+          ),
         },
         closed,
       ),
@@ -65,6 +71,7 @@ export const gatewaySchema = Type.Object(
       },
       { ...closed, default: {}, description: 'The choice of a server.' },
     ),
+    redirector: redirectorSchema,
     api: Type.Optional(apiSchema),
     limits: Type.Object(
       {

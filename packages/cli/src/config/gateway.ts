@@ -1,6 +1,7 @@
 import type { Endpoint } from '@xoffload/core'
 import { type ApiConfig, resolveApi } from './api.ts'
 import type { GatewayFile } from './gateway-schema.ts'
+import { type RedirectorConfig, resolveRedirector } from './redirector.ts'
 import type { Resolver } from './resolve.ts'
 
 /** Absolute paths of the PEM files of the control channel. */
@@ -16,6 +17,8 @@ export interface GatewayServer {
   readonly control: Endpoint
   /** Where requests go that cannot be handed off. */
   readonly proxy?: Endpoint
+  /** The tunnel that leads to it; absent when it is on the segment. */
+  readonly tunnel?: 'vxlan' | 'ipip'
 }
 
 /** How the server of a request is chosen. `module` is an absolute path. */
@@ -39,6 +42,7 @@ export interface GatewayConfig {
   readonly control: ControlFiles
   readonly servers: readonly GatewayServer[]
   readonly selection: SelectionConfig
+  readonly redirector: RedirectorConfig
   /** Where the control API is served; absent when it is not. */
   readonly api?: ApiConfig
   /** See `configReference('gateway')` for units. */
@@ -60,6 +64,7 @@ export function resolveGateway(file: string, raw: GatewayFile, resolver: Resolve
     },
     servers: resolveServers(raw, resolver),
     selection: resolveSelection(raw, resolver),
+    redirector: resolveRedirector(raw.redirector, resolver),
     ...(raw.api !== undefined && { api: resolveApi(file, raw.api, resolver) }),
     limits: raw.limits,
   }
@@ -82,8 +87,8 @@ function resolveService({ service }: GatewayFile, resolver: Resolver): Endpoint[
 }
 
 function resolveServers(raw: GatewayFile, resolver: Resolver): GatewayServer[] {
-  const servers = raw.servers.map(({ name, control, proxy }): GatewayServer => {
-    const server = { name, control: resolver.endpoint(control) }
+  const servers = raw.servers.map(({ name, control, proxy, tunnel }): GatewayServer => {
+    const server = { name, control: resolver.endpoint(control), ...(tunnel && { tunnel }) }
     return proxy === undefined ? server : { ...server, proxy: resolver.endpoint(proxy) }
   })
   const names = servers.map(({ name }, index) => [`servers[${index}].name`, name] as const)

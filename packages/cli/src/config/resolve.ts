@@ -19,9 +19,14 @@ export class Resolver {
     if (this.problems.length < maximumProblems) this.problems.push({ key, text })
   }
 
+  /** A path that is relative to the configuration file's folder as an absolute one. */
+  path(text: string): string {
+    return resolve(this.#folder, text)
+  }
+
   /** The absolute path of a file that exists and can be read. */
   file(key: string, text: string): string {
-    const path = resolve(this.#folder, text)
+    const path = this.path(text)
     try {
       if (!statSync(path).isFile()) this.problem(key, `expected a file, found ${path}, which is none`)
       accessSync(path, constants.R_OK)

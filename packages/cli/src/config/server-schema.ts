@@ -1,5 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { address, atLeastOne, count, device, file, hostName, listen, logLevel, port } from './schema.ts'
+import { preloadSchema } from './server-preload.ts'
+import { tunnelSchema } from './tunnel.ts'
 
 const closed = { additionalProperties: false } as const
 
@@ -9,6 +11,7 @@ export const serverSchema = Type.Object(
     name: hostName("This host's name, as in its certificate and in the gateways' `servers`."),
     device: device('The network device at which steered packets arrive.'),
     log: logLevel,
+    tunnel: Type.Optional(tunnelSchema),
     control: Type.Object(
       {
         listen: listen('Where gateways connect to.'),
@@ -34,12 +37,17 @@ export const serverSchema = Type.Object(
     ),
     application: Type.Object(
       {
-        module: file('A module whose default export is a fetch handler, or an object with one (an Elysia app).'),
-        listen: Type.Optional(
-          listen('Where the application serves ordinary connections too, such as those that a gateway proxies.'),
+        module: Type.Optional(
+          file(
+            'A module whose default export is a fetch handler, or an object with one (an Elysia app). Either this or `preload`.',
+          ),
         ),
+        listen: Type.Optional(
+          listen('Where the module serves ordinary connections too, such as those that a gateway proxies.'),
+        ),
+        preload: Type.Optional(preloadSchema),
       },
-      { ...closed, description: 'The application.' },
+      { ...closed, description: 'The application: what answers requests.' },
     ),
     moves: Type.Object(
       {

@@ -8,9 +8,11 @@ import { libbpfCheck } from './checks/libbpf.ts'
 import { moveCheck } from './checks/move.ts'
 import { portsCheck } from './checks/ports.ts'
 import { redirectorCheck } from './checks/redirector.ts'
+import { serverProgramCheck } from './checks/server-program.ts'
 import { serversCheck } from './checks/servers.ts'
 import { serviceAddressCheck } from './checks/service-address.ts'
 import { settingsCheck } from './checks/settings.ts'
+import { steeringCheck } from './checks/steering.ts'
 import { bunCheck, jitCheck, kernelCheck } from './checks/system.ts'
 import { tunCheck } from './checks/tun.ts'
 
@@ -31,8 +33,10 @@ export const checks: readonly Check[] = [
   redirectorCheck,
   settingsCheck,
   deviceCheck,
+  steeringCheck,
   serviceAddressCheck,
   portsCheck,
+  serverProgramCheck,
   descriptorsCheck,
   certificatesCheck,
   serversCheck,

@@ -9,6 +9,7 @@ import type {
 } from 'bun'
 import { errorText, type Log } from '../runtime/log.ts'
 import { ClientConnection, type ConnectionOwner } from './client-connection.ts'
+import { limitSegmentSize } from './segment-size.ts'
 
 /** How often time limits of client connections are looked at, in milliseconds. */
 const SWEEP_INTERVAL = 250
@@ -56,8 +57,11 @@ export class Clients {
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL)
   }
 
-  /** Accepts connections at an address. Throws {@link XoffloadError} `LISTEN` when that is impossible. */
-  listen({ address: hostname, port }: Endpoint): void {
+  /**
+   * Accepts connections at an address, whose clients are to send segments of at most `segmentSize` bytes. Throws {@link XoffloadError}
+   * `LISTEN` when that is impossible.
+   */
+  listen({ address: hostname, port }: Endpoint, segmentSize?: number): void {
     try {
       // Bun knows `reusePort` here, its types do not.
       const options: TCPSocketListenOptions<ClientConnection> & { readonly reusePort: boolean } = {
@@ -68,7 +72,9 @@ export class Clients {
         allowHalfOpen: true,
         socket: this.#acceptHandlers,
       }
-      this.#listeners.push(Bun.listen<ClientConnection>(options))
+      const listener = Bun.listen<ClientConnection>(options)
+      this.#listeners.push(listener)
+      if (segmentSize !== undefined) limitSegmentSize(listener, segmentSize)
     } catch (cause) {
       throw new XoffloadError(
         'LISTEN',

@@ -1,11 +1,20 @@
-import { HandoffCoordinator, LocalTarget, type Redirector, type ServerSelector, serviceFilter } from '@xoffload/core'
-import { TcRedirector } from '@xoffload/redirect-ebpf'
+import {
+  type Endpoint,
+  type ErrorListener,
+  HandoffCoordinator,
+  type HybridStatistics,
+  LocalTarget,
+  type Redirector,
+  type ServerSelector,
+  serviceFilter,
+} from '@xoffload/core'
 import { type ApiServer, serveApi } from '../api/index.ts'
 import type { GatewayConfig } from '../config/index.ts'
 import { readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
+import { createRedirector, hardwareOf, requireNoHardwareRules } from '../runtime/redirector.ts'
 import { socketRestorer } from '../runtime/restored-socket.ts'
 import { runAll } from '../runtime/run-all.ts'
 import { Clients } from './clients.ts'
@@ -17,6 +26,7 @@ import { Operator } from './operator.ts'
 import { Predecessor } from './ownership.ts'
 import { Recovery } from './recovery.ts'
 import { Requests } from './requests.ts'
+import { segmentSizeFor } from './segment-size.ts'
 import { Selection } from './selection.ts'
 import { createSelector } from './selector.ts'
 import { Server } from './server.ts'
@@ -32,7 +42,7 @@ const CONNECT_TIMEOUT = 2000
 /** What a caller may bring along instead of what the configuration describes. */
 export interface GatewayOptions {
   readonly log?: Log
-  /** Default: a `TcRedirector` on the configured device. */
+  /** Default: what the configuration says. */
   readonly redirector?: Redirector
   /** What `redirector` counts of held flows. */
   readonly heldPackets?: () => HeldPacketCounts
@@ -64,19 +74,21 @@ export class Gateway {
   readonly operations: GatewayOperations
   #api: ApiServer | undefined
   #predecessor: Predecessor | undefined
+  /** Throws when the device cannot be taken. */
+  readonly #requireDevice: () => void
   #started = false
   #sweeper: ReturnType<typeof setInterval> | undefined
   #closed: Promise<void> | undefined
 
   private constructor(config: GatewayConfig, options: GatewayOptions, selector: ServerSelector) {
     const log = options.log ?? jsonLog(config.log)
-    const { redirector, heldPackets } = redirectorOf(config, options)
-    const servers = config.servers.map(({ name, proxy }) => new Server(name, proxy))
+    const servers = config.servers.map(({ name, proxy, tunnel }) => new Server(name, proxy, tunnel))
     const flows = new FlowTable()
     const journal = new Journal(log)
     const selection = new Selection(selector, servers)
-    const onError = (error: unknown, { flow, step }: { flow?: unknown; step: string }): void =>
+    const onError: ErrorListener = (error, { flow, step }) =>
       log('errors', { event: 'error', flow, step, error: errorText(error) })
+    const { redirector, heldPackets, hardware } = redirectorOf(config, options, onError)
     const { limits, name } = config
     const coordinator = new HandoffCoordinator({
       redirector,
@@ -149,8 +161,13 @@ export class Gateway {
       retiring: async () => await this.#api?.close(),
       sweeping: (on) => this.#sweeping(on),
     })
-    this.operations = new Operator({ name, servers, steering, moves, redirector, journal, heldPackets })
+    this.operations = new Operator({ name, servers, steering, moves, redirector, journal, heldPackets, hardware })
     this.#config = config
+    this.#requireDevice = () => {
+      deviceMac(config.device)
+      if (options.redirector === undefined && config.redirector.hardware === undefined)
+        requireNoHardwareRules(config.device)
+    }
     this.#log = log
     this.#redirector = redirector
     this.#servers = servers
@@ -192,7 +209,7 @@ export class Gateway {
     const { device, control, service } = this.#config
     // The device comes last: what is wrong with the rest shows before a rule is touched.
     const credentials = await readCredentials(control)
-    deviceMac(device)
+    this.#requireDevice()
     const predecessor = takeOver ? await Predecessor.find(device) : undefined
     this.#predecessor = predecessor
     if (predecessor === undefined) this.#succession.claim()
@@ -202,12 +219,18 @@ export class Gateway {
     this.#channels.open(credentials)
     // The first requests need not be relayed then.
     if (predecessor !== undefined) await this.#channels.allUp(CONNECT_TIMEOUT)
-    for (const endpoint of service) this.#clients.listen(endpoint)
+    for (const endpoint of service) this.#listen(endpoint)
     if (predecessor !== undefined) await this.#succession.follow(predecessor)
     this.#started = true
     predecessor?.close()
     await this.#serveApi(takeOver)
     this.#sweeping(true)
+  }
+
+  #listen(endpoint: Endpoint): void {
+    const { device, servers } = this.#config
+    const family = endpoint.address.includes(':') ? 6 : 4
+    this.#clients.listen(endpoint, segmentSizeFor(servers, device, family))
   }
 
   async #serveApi(takeOver: boolean): Promise<void> {
@@ -255,16 +278,14 @@ export class Gateway {
 
 /** The redirector of a gateway, and what it counts. */
 function redirectorOf(
-  { device, limits }: GatewayConfig,
+  { device, limits, redirector: choice }: GatewayConfig,
   { redirector, heldPackets }: GatewayOptions,
-): { readonly redirector: Redirector; readonly heldPackets: GatewayOptions['heldPackets'] } {
-  if (redirector !== undefined) return { redirector, heldPackets }
-  const own = new TcRedirector({ device, capacity: limits.flows })
-  return {
-    redirector: own,
-    heldPackets: () => {
-      const { heldIngress, heldEgress, droppedHeldFrames } = own.statistics()
-      return { heldPackets: Number(heldIngress + heldEgress), droppedHeldPackets: droppedHeldFrames }
-    },
-  }
+  onError: ErrorListener,
+): {
+  readonly redirector: Redirector
+  readonly heldPackets: GatewayOptions['heldPackets']
+  readonly hardware: (() => HybridStatistics | undefined) | undefined
+} {
+  if (redirector !== undefined) return { redirector, heldPackets, hardware: hardwareOf(redirector) }
+  return createRedirector({ device, flows: limits.flows, redirector: choice, onError })
 }

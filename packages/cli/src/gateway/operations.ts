@@ -1,4 +1,4 @@
-import type { FlowCounters, FlowKey, HandoffOutcome, ListedRule } from '@xoffload/core'
+import type { FlowCounters, FlowKey, HandoffOutcome, HybridStatistics, ListedRule } from '@xoffload/core'
 
 /** A server as an operator sees it. */
 export interface ServerView {
@@ -65,6 +65,8 @@ export interface GatewayCounts extends Partial<HeldPacketCounts> {
   readonly relayed: number
   /** Rules that no connection justified and that were removed or set right. */
   readonly mendedRules: number
+  /** There when the redirector has hardware. */
+  readonly hardware?: HybridStatistics
 }
 
 /** An order that cannot be carried out: `unknown-flow`, `unknown-server`, `server-down`, `busy`, `no-target`. */

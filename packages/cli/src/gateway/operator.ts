@@ -1,4 +1,4 @@
-import type { FlowCounters, FlowKey, HandoffOutcome, ListedRule, Redirector } from '@xoffload/core'
+import type { FlowCounters, FlowKey, HandoffOutcome, HybridStatistics, ListedRule, Redirector } from '@xoffload/core'
 import type { FlowEntry } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import type { Moves } from './moves.ts'
@@ -25,6 +25,8 @@ export interface OperatorOptions {
   readonly journal: Journal
   /** What the redirector counts of held flows, when it does. */
   readonly heldPackets: (() => HeldPacketCounts) | undefined
+  /** What the redirector counts of hardware, when it has any. */
+  readonly hardware: (() => HybridStatistics | undefined) | undefined
 }
 
 /** {@link GatewayOperations} on what a gateway is made of. */
@@ -36,8 +38,9 @@ export class Operator implements GatewayOperations {
   readonly #redirector: Redirector
   readonly #journal: Journal
   readonly #heldPackets: OperatorOptions['heldPackets']
+  readonly #hardware: OperatorOptions['hardware']
 
-  constructor({ name, servers, steering, moves, redirector, journal, heldPackets }: OperatorOptions) {
+  constructor({ name, servers, steering, moves, redirector, journal, heldPackets, hardware }: OperatorOptions) {
     this.name = name
     this.#servers = servers
     this.#steering = steering
@@ -45,6 +48,7 @@ export class Operator implements GatewayOperations {
     this.#redirector = redirector
     this.#journal = journal
     this.#heldPackets = heldPackets
+    this.#hardware = hardware
   }
 
   servers(): readonly ServerView[] {
@@ -75,7 +79,8 @@ export class Operator implements GatewayOperations {
 
   counts(): GatewayCounts {
     const { results: handoffs, accepted, relayed, mendedRules } = this.#journal
-    return { handoffs, accepted, relayed, mendedRules, ...this.#heldPackets?.() }
+    const hardware = this.#hardware?.()
+    return { handoffs, accepted, relayed, mendedRules, ...this.#heldPackets?.(), ...(hardware && { hardware }) }
   }
 
   watch(listener: (event: GatewayEvent) => void): () => void {

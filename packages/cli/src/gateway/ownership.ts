@@ -249,6 +249,8 @@ async function release(conversation: Conversation, owner: Owner): Promise<void> 
     return
   }
   const late = setTimeout(() => conversation.terminate(), SUCCESSOR_TIMEOUT)
+  // A process that has retired does not stay for it.
+  late.unref()
   conversation.onClosed = () => {
     clearTimeout(late)
     owner.resume().catch((error) => conversation.say('failed', { text: errorText(error) }))

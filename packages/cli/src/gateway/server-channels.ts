@@ -110,6 +110,8 @@ export class ServerChannels {
     const { coordinator, recovery, journal, log } = this.#options
     const server = this.#server(channel.host)
     const restarted = server.connected(channel, hello)
+    if (server.objection !== undefined)
+      log('errors', { event: 'server-unusable', server: server.name, reason: server.objection })
     log('info', { event: 'server-up', server: server.name })
     journal.tell({ type: 'server-up', server: server.name })
     if (restarted) this.#lost(server, 'the server has started anew')

@@ -1,4 +1,5 @@
 import type { Endpoint, HelloMessage, ServerState, SteerTarget } from '@xoffload/core'
+import type { GatewayServer } from '../config/index.ts'
 import type { ControlChannel } from '../control/index.ts'
 
 /** A server in a list to select from: as the target of a handoff, or as the one to relay to, which needs no control channel. */
@@ -17,18 +18,21 @@ export class Server {
   draining = false
   /** Since when it is not connected, milliseconds of `performance.now()`; undefined when it is, never was, or was given up. */
   goneSince: number | undefined
+  readonly #tunnel: GatewayServer['tunnel']
   #channel: ControlChannel | undefined
   #hello: HelloMessage | undefined
   #steer: SteerTarget | undefined
 
-  constructor(name: string, proxy: Endpoint | undefined) {
+  /** `tunnel`: the mode of the tunnel that must lead to it; undefined when it is on the segment. */
+  constructor(name: string, proxy: Endpoint | undefined, tunnel?: GatewayServer['tunnel']) {
     this.name = name
     this.proxy = proxy
+    this.#tunnel = tunnel
   }
 
   /** Whether connections can be handed to it. */
   get up(): boolean {
-    return this.#channel?.connected ?? false
+    return this.#steer !== undefined && (this.#channel?.connected ?? false)
   }
 
   /** The control channel to it and where its packets go, undefined before it has connected once. */
@@ -45,8 +49,15 @@ export class Server {
     this.goneSince = undefined
     this.#channel = channel
     this.#hello = hello
-    this.#steer = { mode: 'l2', mac: hello.mac }
+    this.#steer = hello.tunnel?.mode === this.#tunnel ? (hello.tunnel ?? { mode: 'l2', mac: hello.mac }) : undefined
     return restarted
+  }
+
+  /** Why it is connected and of no use, undefined when it is of use. */
+  get objection(): string | undefined {
+    if (this.#hello === undefined || this.#steer !== undefined) return undefined
+    const [here, there] = [this.#tunnel, this.#hello.tunnel?.mode].map((mode) => (mode ? `"${mode}"` : 'none'))
+    return `its tunnel is ${there}, and that of servers[].tunnel is ${here}: they must be the same`
   }
 
   /** Its control channel is gone. */

@@ -1,5 +1,6 @@
 import type { Arrival, FlowKey } from '@xoffload/core'
 import { TcpDestroyListener, tcpFlows } from '@xoffload/linux'
+import type { ArrivalJournal } from './arrival-journal.ts'
 
 /** How often the kernel's notices are read, in milliseconds. */
 const POLL_INTERVAL = 20
@@ -14,17 +15,29 @@ export class FlowWatch {
   /** The last arrivals of flows. */
   readonly #flows = new Map<string, Arrival>()
   readonly #onEnded: (arrival: Arrival) => void
+  readonly #journal: ArrivalJournal | undefined
   readonly #listener: TcpDestroyListener
   #timer: ReturnType<typeof setInterval> | undefined
 
-  /** Throws a LinuxError when the kernel does not announce. */
-  constructor(onEnded: (arrival: Arrival) => void) {
+  /**
+   * `journal`: of connections that outlive this process; those that are in it are watched. Throws a LinuxError when the kernel does not
+   * announce.
+   */
+  constructor(onEnded: (arrival: Arrival) => void, journal?: ArrivalJournal) {
     this.#onEnded = onEnded
+    this.#journal = journal
     this.#listener = TcpDestroyListener.open()
+    for (const [cookie, arrival] of [...(journal?.arrivals ?? [])]) this.#enter(cookie, arrival)
+    if (this.#arrivals.size > 0) this.#compare()
   }
 
   /** The connection was handed to this host; `cookie` is its socket's. */
   add(cookie: bigint, arrival: Arrival): void {
+    this.#journal?.add(cookie, arrival)
+    this.#enter(cookie, arrival)
+  }
+
+  #enter(cookie: bigint, arrival: Arrival): void {
     this.#arrivals.set(cookie, arrival)
     this.#flows.set(arrival.flow.id, arrival)
     this.#timer ??= setInterval(() => this.poll(), POLL_INTERVAL)
@@ -35,6 +48,7 @@ export class FlowWatch {
     const arrival = this.#arrivals.get(cookie)
     if (arrival === undefined) return
     this.#arrivals.delete(cookie)
+    this.#journal?.remove(cookie)
     // The client may have used its port again meanwhile.
     if (this.#flows.get(arrival.flow.id) === arrival) this.#flows.delete(arrival.flow.id)
   }
@@ -42,6 +56,11 @@ export class FlowWatch {
   /** The gateway that has handed the flow's connection to this host, undefined when there is none. */
   gatewayOf(flow: FlowKey): string | undefined {
     return this.#flows.get(flow.id)?.host
+  }
+
+  /** The number of connections that have not ended. */
+  get size(): number {
+    return this.#arrivals.size
   }
 
   /** The connections that have not ended. */

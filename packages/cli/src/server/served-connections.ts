@@ -6,6 +6,7 @@ import {
   type SuspendedConnection,
 } from '@xoffload/proxy-adapters/bun'
 import type { RequestHead } from '@xoffload/proxy-adapters/http'
+import type { PreloadSuspended } from '@xoffload/proxy-adapters/preload'
 import type { ControlChannel } from '../control/index.ts'
 import { errorText, type Log } from '../runtime/log.ts'
 import { SocketOrigin } from '../runtime/socket-origin.ts'
@@ -38,6 +39,8 @@ interface Served {
   /** `serving`; `stopping`: to be yielded at its next boundary; `yielded`: stands there; `giving`: being handed off. */
   phase: 'serving' | 'stopping' | 'yielded' | 'giving'
   suspended: SuspendedConnection | undefined
+  /** The last stop: it may be told of twice, when the connection was asked for and its next request belongs elsewhere. */
+  lastStop: SuspendedConnection | undefined
   answerTimer: ReturnType<typeof setTimeout> | undefined
   /** The number of requests at which it is yielded next. */
   yieldAt: number
@@ -52,8 +55,12 @@ export class ServedConnections {
     this.#options = options
   }
 
-  /** The connection has arrived; `take` gives it to the HTTP server. Throws what `take` throws. */
-  add(arrival: Arrival, cookie: bigint, take: (options: AdoptionHooks) => AdoptedConnection): void {
+  /** The connection has arrived; `take` gives it to the HTTP server. Returns what `take` returns, and throws what it throws. */
+  add<Connection extends AdoptedConnection>(
+    arrival: Arrival,
+    cookie: bigint,
+    take: (options: AdoptionHooks) => Connection,
+  ): Connection {
     const key = handoffKey(arrival.host, arrival)
     const served: Served = {
       arrival,
@@ -61,13 +68,15 @@ export class ServedConnections {
       connection: undefined,
       phase: 'serving',
       suspended: undefined,
+      lastStop: undefined,
       answerTimer: undefined,
       yieldAt: this.#options.requests ?? Number.POSITIVE_INFINITY,
     }
     this.#served.set(key, served)
     const { belongsHere, requests } = this.#options
     try {
-      served.connection = take({
+      const connection = take({
+        servesUnasked: () => this.#servesUnasked(served),
         ...((belongsHere !== undefined || requests !== undefined) && {
           route: (connection, head) => this.#route(served, connection, head),
           onSuspended: (suspended) => this.#stands(served, suspended),
@@ -77,6 +86,8 @@ export class ServedConnections {
           this.#served.delete(key)
         },
       })
+      served.connection = connection
+      return connection
     } catch (error) {
       this.#served.delete(key)
       throw error
@@ -133,12 +144,18 @@ export class ServedConnections {
     const { belongsHere, channelTo } = this.#options
     if (served.phase !== 'serving' || channelTo(served.arrival.host) === undefined) return 'serve'
     const due = requests >= served.yieldAt
-    if (!due && belongsHere?.(head, requests) !== false) return 'serve'
-    served.phase = 'stopping'
-    return 'suspend'
+    // Whether it stops is another question: a server program that waited too long for this answer serves the request itself.
+    return due || belongsHere?.(head, requests) === false ? 'suspend' : 'serve'
+  }
+
+  #servesUnasked({ connection, yieldAt }: Served): number {
+    if (this.#options.belongsHere !== undefined) return 0
+    return Math.max(yieldAt - (connection?.requests ?? 0) - 1, 0)
   }
 
   #stands(served: Served, suspended: SuspendedConnection): void {
+    if (served.lastStop === suspended) return
+    served.lastStop = suspended
     const { flow, host, handoff, epoch } = served.arrival
     const channel = this.#options.channelTo(host)
     served.phase = 'yielded'
@@ -147,7 +164,7 @@ export class ServedConnections {
       served.suspended = undefined
     }
     served.answerTimer = setTimeout(() => this.#goOn(served), ANSWER_TIMEOUT)
-    const request = suspended.received.subarray(0, MAXIMUM_REQUEST_LENGTH)
+    const request = nextRequest(suspended).subarray(0, MAXIMUM_REQUEST_LENGTH)
     const responding = suspended.response !== undefined
     const sent =
       channel !== undefined && this.#send(channel, { type: 'yield', handoff, epoch, flow, responding, request })
@@ -202,8 +219,15 @@ export class ServedConnections {
   }
 }
 
+/** The beginning of the request that is next: what was read of it, or what a server program has found in the kernel's queue. */
+function nextRequest(suspended: SuspendedConnection | PreloadSuspended): Uint8Array {
+  return 'next' in suspended ? suspended.next : suspended.received
+}
+
 /** What the HTTP server is told with a connection. */
 export interface AdoptionHooks {
+  /** After `route` has said `serve`: of how many requests after that one it need not be asked. */
+  readonly servesUnasked: () => number
   readonly route?: (connection: AdoptedConnection, head: RequestHead) => 'serve' | 'suspend'
   readonly onSuspended?: (suspended: SuspendedConnection) => void
   readonly onClose: () => void

@@ -1,6 +1,7 @@
 import {
   type Application,
   type Arrival,
+  type ErrorListener,
   type FlowKey,
   HandoffOrigin,
   HandoffTarget,
@@ -26,12 +27,15 @@ import { errorText, jsonLog, type Log } from '../runtime/log.ts'
 import { type RestoredSocket, socketRestorer } from '../runtime/restored-socket.ts'
 import { runAll } from '../runtime/run-all.ts'
 import { type FetchHandler, type LoadedApplication, loadApplication, loadBelongsHere } from './application.ts'
+import { ArrivalJournal } from './arrival-journal.ts'
 import { Audits } from './audits.ts'
 import { FlowWatch } from './flow-watch.ts'
 import { RecentEnds } from './recent-ends.ts'
 import { sendReport } from './report.ts'
 import { type BelongsHere, ServedConnections } from './served-connections.ts'
+import { ServerProgram } from './server-program.ts'
 import { ServiceAddresses } from './service-address.ts'
+import { Tunnel } from './tunnel.ts'
 
 /** How long responses that are under way may take when the agent stops, in milliseconds. */
 const STOP_TIMEOUT = 2000
@@ -58,8 +62,11 @@ export class ServerAgent {
   readonly #ends = new RecentEnds()
   readonly #audits = new Audits((gateway, nonce) => this.#report(gateway, nonce))
   #http: HttpServer | undefined
+  #program: ServerProgram | undefined
+  #journal: ArrivalJournal | undefined
   #redirector: Redirector | undefined
   #addresses: ServiceAddresses | undefined
+  #tunnel: Tunnel | undefined
   #watch: FlowWatch | undefined
   #target: HandoffTarget<RestoredSocket> | undefined
   #origin: HandoffOrigin | undefined
@@ -93,7 +100,7 @@ export class ServerAgent {
   }
 
   async #open(options: ServerAgentOptions): Promise<void> {
-    const { device, services, limits, control, moves } = this.#config
+    const { device, services, limits, control, moves, tunnel } = this.#config
     const credentials = await readCredentials(control)
     const loaded = await this.#load(options)
     const belongsHere =
@@ -103,11 +110,15 @@ export class ServerAgent {
     await redirector.open()
     const leftover = await removeLeftoverRules(redirector)
     if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
-    this.#addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address) })
-    const watch = new FlowWatch((arrival) => this.#flowEnded(arrival))
-    this.#watch = watch
     const onError = (error: unknown, { flow, step }: { flow?: FlowKey; step: string }): void =>
       this.#log('errors', { event: 'error', flow, step, error: errorText(error) })
+    this.#journal = this.#openJournal(options, onError)
+    const adopt = this.#journal?.continues ?? false
+    this.#addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address), adopt })
+    if (tunnel !== undefined) this.#tunnel = Tunnel.open(tunnel)
+    const watch = new FlowWatch((arrival) => this.#flowEnded(arrival), this.#journal)
+    this.#watch = watch
+    if (watch.size > 0) this.#log('info', { event: 'connections-found', count: watch.size })
     const origin = new HandoffOrigin({ redirector, clock: systemClock, onError })
     this.#origin = origin
     this.#served = new ServedConnections({
@@ -118,7 +129,7 @@ export class ServerAgent {
       belongsHere,
       given: (cookie) => watch.forget(cookie),
     })
-    const application = options.application ?? (await this.#serveHttp(loaded, this.#served))
+    const application = options.application ?? (await this.#serve(loaded, this.#served))
     const serves = serviceFilter(services)
     this.#target = new HandoffTarget<RestoredSocket>({
       redirector,
@@ -134,6 +145,7 @@ export class ServerAgent {
       clock: systemClock,
       // One gateway must not hold the packets of another's connection.
       authorise: (flow, gateway) => serves(flow) && (watch.gatewayOf(flow) ?? gateway) === gateway,
+      refuse: (data) => this.#program?.refuses(data),
       supersede: (flow) => origin.supersede(flow),
       maximumHandoffs: limits.handoffs,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
@@ -149,7 +161,12 @@ export class ServerAgent {
       credentials,
       peers: this.#config.control.gateways,
       limits: channelLimits(limits),
-      hello: helloOf({ host: name, mac: deviceMac(device), maximumHandoffs: limits.handoffs }),
+      hello: {
+        ...helloOf({ host: name, mac: deviceMac(device), maximumHandoffs: limits.handoffs }),
+        ...(this.#tunnel && { tunnel: this.#tunnel.target }),
+        // What an earlier process knew is known: its connections are not given up.
+        ...(this.#journal !== undefined && { instance: this.#journal.instance }),
+      },
       onUp: (channel) => {
         this.#log('info', { event: 'gateway-up', gateway: channel.host })
         for (const arrival of this.#ends.of(channel.host)) this.#sendEnd(channel, arrival)
@@ -203,26 +220,40 @@ export class ServerAgent {
     return channel?.connected ? channel : undefined
   }
 
-  /** The application that is to answer requests, unless the caller takes the connections itself. */
+  /** The application that is to answer requests, unless the caller or a server program takes the connections. */
   async #load(options: ServerAgentOptions): Promise<LoadedApplication | undefined> {
+    const { module } = this.#config.application
     if (options.application !== undefined) return undefined
     if (options.fetch !== undefined) return { fetch: options.fetch }
-    return await loadApplication(this.#config.application.module)
+    return module === undefined ? undefined : await loadApplication(module)
   }
 
-  async #serveHttp(
-    loaded: LoadedApplication | undefined,
-    served: ServedConnections,
-  ): Promise<Application<RestoredSocket>> {
+  /** Connections that a server program has outlive this process. */
+  #openJournal({ application, fetch }: ServerAgentOptions, onError: ErrorListener): ArrivalJournal | undefined {
+    const { preload } = this.#config.application
+    if (preload === undefined || application !== undefined || fetch !== undefined) return undefined
+    return ArrivalJournal.open(`${preload.socket}.connections`, (error) => onError(error, { step: 'journal' }))
+  }
+
+  async #serve(loaded: LoadedApplication | undefined, served: ServedConnections): Promise<Application<RestoredSocket>> {
+    const { preload } = this.#config.application
+    if (loaded !== undefined || preload === undefined) return this.#serveHttp(loaded as LoadedApplication, served)
+    const { adoptTimeout, handoffs } = this.#config.limits
+    const options = { config: preload, log: this.#log, adoptTimeout, maximumWaiting: handoffs }
+    this.#program = await ServerProgram.start(options)
+    return this.#program.application(served)
+  }
+
+  async #serveHttp(loaded: LoadedApplication, served: ServedConnections): Promise<Application<RestoredSocket>> {
     const { listen } = this.#config.application
-    const http = new HttpServer(loaded as LoadedApplication)
+    const http = new HttpServer(loaded)
     this.#http = http
     if (listen !== undefined) await http.listen({ hostname: listen.address, port: listen.port })
     return {
       adopt: (connection, data, arrival) => {
         const { cookie, unsent, flow } = connection
         const response = interruptedResponse(data)
-        served.add(arrival, cookie, (hooks) =>
+        served.add(arrival, cookie, ({ servesUnasked: _, ...hooks }) =>
           connection.give((fd) =>
             http.adopt(fd, { unsent, client: flow.client, ...(response && { response }), ...hooks }),
           ),
@@ -256,12 +287,22 @@ export class ServerAgent {
       () => this.#origin?.close(),
       // While the service address is still there, so that the clients hear of it, and the channels, so that the gateways do.
       () => this.#stopHttp(),
+      () => this.#program?.close(),
       () => this.#watch?.settled(SETTLE_TIMEOUT),
       () => this.#listener?.close(),
       () => this.#watch?.close(),
-      () => this.#addresses?.undo(),
+      () => this.#leave(),
       () => this.#redirector?.close(),
     ])
+  }
+
+  /** What a server program has goes on, at the service address; the next process takes care of it. */
+  #leave(): void {
+    const count = this.#journal?.arrivals.size ?? 0
+    this.#journal?.close()
+    this.#tunnel?.close({ leave: count > 0 })
+    if (count === 0) this.#addresses?.undo()
+    else this.#log('info', { event: 'connections-left', count })
   }
 
   /** Lets responses that are under way end, for a while. */

@@ -7,6 +7,8 @@ export interface ServiceAddressOptions {
   readonly addresses: readonly string[]
   /** The device on the segment that is shared with the gateway. */
   readonly device: string
+  /** What is there is an earlier process's, and this one's to remove. */
+  readonly adopt?: boolean
 }
 
 /**
@@ -19,12 +21,12 @@ export class ServiceAddresses {
 
   private constructor() {}
 
-  /** Throws a LinuxError, with everything undone, when the host refuses. What was set up before is left as it is. */
+  /** Throws a LinuxError, with everything undone, when the host refuses. What was set up before is left as it is, unless it is adopted. */
   static setUp(options: ServiceAddressOptions): ServiceAddresses {
     const made = new ServiceAddresses()
     try {
       if (options.addresses.some((address) => !address.includes(':'))) made.#quietArp(options.device)
-      for (const address of options.addresses) made.#add(address)
+      for (const address of options.addresses) made.#add(address, options.adopt ?? false)
     } catch (error) {
       made.undo()
       throw error
@@ -49,11 +51,11 @@ export class ServiceAddresses {
     this.#undo.push(() => writeSysctl(name, before))
   }
 
-  #add(address: string): void {
+  #add(address: string, adopt: boolean): void {
     const loopback = deviceIndex('lo')
     const added = { address, prefixLength: address.includes(':') ? 128 : 32 }
     using rtnetlink = new Rtnetlink()
-    if (!rtnetlink.addAddress(loopback, added, { noDuplicateDetection: true })) return
+    if (!rtnetlink.addAddress(loopback, added, { noDuplicateDetection: true }) && !adopt) return
     this.#undo.push(() => {
       using again = new Rtnetlink()
       again.removeAddress(loopback, added)

@@ -1,6 +1,12 @@
 import { expect, test } from 'bun:test'
+import { HybridRedirector } from '@xoffload/core'
+import { MemoryDevice, MemoryRedirector, NIC_PROFILES, NicModel } from '@xoffload/core/simulation'
 import { createApi } from '../../src/api/create-api.ts'
+import { systemClock } from '../../src/runtime/clock.ts'
 import { FakeGateway, handoff } from './fake-gateway.ts'
+
+const memory = () => new MemoryRedirector({ device: new MemoryDevice(systemClock) })
+const nic = () => new NicModel({ clock: systemClock, profile: NIC_PROFILES.cx5, table: memory() })
 
 /** The samples of a text in Prometheus' format: `name{labels}` to value. */
 async function scrape(app: ReturnType<typeof createApi>): Promise<Map<string, number>> {
@@ -56,6 +62,46 @@ test('what the redirector does not count is absent', async () => {
   const names = [...(await scrape(createApi(gateway))).keys()]
   expect(names.filter((name) => name.startsWith('xoffload_held'))).toEqual([])
   expect(names).toContain('xoffload_mended_rules_total')
+})
+
+test('what hardware has and has done', async () => {
+  const gateway = new FakeGateway()
+  const hybrid = new HybridRedirector({ software: memory(), hardware: nic(), clock: systemClock })
+  await hybrid.open()
+  const counts = gateway.counts()
+  const { queue, ...statistics } = hybrid.statistics()
+  await hybrid.close()
+  const time = { count: 3, p50: 500, p99: 2000, max: 2500 }
+  const hardware = {
+    ...statistics,
+    ...{ offloaded: 2, promoted: 5, passedOver: 4, demoted: { ...statistics.demoted, idle: 3 } },
+    queue: {
+      ...queue,
+      inserted: 5,
+      cancelled: { waiting: 1, executing: 2, installed: 3 },
+      stalled: true,
+      insertionTime: time,
+    },
+  }
+  gateway.counts = () => ({ ...counts, hardware })
+  expect(Object.fromEntries(await scrape(createApi(gateway)))).toMatchObject({
+    xoffload_hardware_rules: 2,
+    xoffload_hardware_promotions_total: 5,
+    xoffload_hardware_passed_over_total: 4,
+    'xoffload_hardware_demotions_total{reason="idle"}': 3,
+    'xoffload_hardware_demotions_total{reason="lost"}': 0,
+    'xoffload_hardware_commands_total{command="insert",result="done"}': 5,
+    'xoffload_hardware_commands_total{command="insert",result="cancelled"}': 6,
+    'xoffload_hardware_commands_total{command="remove",result="unproven"}': 0,
+    'xoffload_hardware_waiting_commands{command="remove"}': 0,
+    'xoffload_hardware_command_seconds{command="insert",phase="execution",quantile="0.99"}': 0.002,
+    xoffload_hardware_stalled: 1,
+  })
+})
+
+test('without hardware there is nothing about it', async () => {
+  const names = [...(await scrape(createApi(new FakeGateway()))).keys()]
+  expect(names.filter((name) => name.startsWith('xoffload_hardware'))).toEqual([])
 })
 
 test('step times of handoffs, in seconds', async () => {

@@ -24,6 +24,7 @@ test('a gateway file: endpoints parsed, defaults filled in, paths resolved again
       { name: 's2', control: { address: '2001:db8::12', port: 7900 } },
     ],
     selection: { policy: 'round-robin' },
+    redirector: { type: 'tc' },
     limits: {
       headBytes: 16_384,
       headTimeout: 10_000,
@@ -107,6 +108,44 @@ test.each([
   expect(selection).toEqual(expected as typeof selection)
 })
 
+const policy = { minimumBytes: 65_536, minimumAge: 200, minimumPacketsPerSecond: 50, idle: 10_000 }
+
+test.each([
+  ['type = "tc"', { type: 'tc' }],
+  ['type = "xdp"', { type: 'xdp', mode: 'auto' }],
+  ['type = "xdp"\nmode = "generic"', { type: 'xdp', mode: 'generic' }],
+  ['hardware = { type = "agilio" }', { type: 'tc', hardware: { type: 'agilio', policy } }],
+  [
+    'type = "xdp"\n[redirector.hardware]\ntype = "cx-flower"\noutput = "p1"\nvlan = 7\nflows = 100\nidle = 5000',
+    {
+      type: 'xdp',
+      mode: 'auto',
+      hardware: { type: 'cx-flower', output: 'p1', vlan: 7, flows: 100, policy: { ...policy, idle: 5000 } },
+    },
+  ],
+])('redirector %j', async (lines, expected) => {
+  const { redirector } = await loadConfig(
+    'gateway',
+    folder.write('redirector.toml', `${gatewayToml}\n[redirector]\n${lines}\n`),
+  )
+  expect(redirector).toEqual(expected as typeof redirector)
+})
+
+test.each([
+  [
+    'mode = "vxlan"\naddress = "2001:DB8:0::11"',
+    { mode: 'vxlan', name: 'xoffload0', local: '2001:db8::11', identifier: 1, port: 4789 },
+  ],
+  [
+    'mode = "vxlan"\naddress = "10.0.0.11"\ndevice = "vx1"\nidentifier = 7\nport = 8472',
+    { mode: 'vxlan', name: 'vx1', local: '10.0.0.11', identifier: 7, port: 8472 },
+  ],
+  ['mode = "ipip"\naddress = "10.0.0.11"', { mode: 'ipip', name: 'xoffload0', local: '10.0.0.11' }],
+])('tunnel %j', async (lines, expected) => {
+  const { tunnel } = await loadConfig('server', folder.write('tunnel.toml', `${serverToml}\n[tunnel]\n${lines}\n`))
+  expect(tunnel).toEqual(expected as NonNullable<typeof tunnel>)
+})
+
 test('the reference has a row for each key, with its default', () => {
   const reference = configReference('gateway')
   expect(reference).toContain('| `servers[].control` | an address and a port to connect to')
@@ -115,4 +154,12 @@ test('the reference has a row for each key, with its default', () => {
   for (const limit of Object.keys(gatewaySchema.properties.limits.properties))
     expect(reference).toContain(`\`limits.${limit}\``)
   expect(configReference('server')).toContain('| `control.gateways[]` | a host name')
+})
+
+test('a server program instead of a module', async () => {
+  const preload = 'preload = { socket = "run/nginx.sock", listener = "[::]:80", users = ["root", "33"] }'
+  const text = serverToml.replace(/module = .*\nlisten = .*:8080"/, preload)
+  expect((await loadConfig('server', folder.write('preload.toml', text))).application).toEqual({
+    preload: { socket: join(folder.path, 'run/nginx.sock'), listener: { address: '::', port: 80 }, users: [0, 33] },
+  })
 })

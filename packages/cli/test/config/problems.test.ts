@@ -42,7 +42,7 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     'gateway',
     'device =',
     '__proto__ = 1\ndevice =',
-    '__proto__: is no known key: expected name, device, log, service, control, servers, selection, api or limits',
+    '__proto__: is no known key: expected name, device, log, service, control, servers, selection, redirector, api or limits',
   ],
   // Missing keys
   ['gateway', 'device = "eth0"', '', 'device: is missing: expected the name of a network device, 1 to 15 characters'],
@@ -53,6 +53,43 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     '[application]\nmodule = "./app.ts"\nlisten = "10.0.0.11:8080"',
     '',
     'application: is missing: expected a table',
+  ],
+  // Either a module or a server program
+  [
+    'server',
+    'module = "./app.ts"',
+    '',
+    'application.module: is missing: expected the path of a file, or a table `preload`',
+  ],
+  [
+    'server',
+    'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    'module = "./app.ts"\npreload = { socket = "s", listener = "0.0.0.0:80" }',
+    'application.module: has no meaning together with `application.preload`: that program answers requests',
+  ],
+  [
+    'server',
+    'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    'preload = { socket = "s", listener = "0.0.0.0:80", users = ["root", "nosuchuser"] }',
+    'application.preload.users[1]: expected the name of a user in /etc/passwd, or a number, found "nosuchuser"',
+  ],
+  [
+    'server',
+    'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    `preload = { socket = "/${'s'.repeat(107)}", listener = "0.0.0.0:80" }`,
+    'application.preload.socket: expected a path of at most 107 bytes, found one of 108',
+  ],
+  [
+    'server',
+    'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    'preload = { socket = "s", listener = "10.0.0.11:7900" }',
+    'application.preload.listener: expected another address and port than control.listen, found the same: "10.0.0.11 7900"',
+  ],
+  [
+    'server',
+    'address = "198.51.100.1"\nport = 80\n\n[application]\nmodule = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    'address = "2001:db8::1"\nport = 80\n\n[application]\npreload = { socket = "s", listener = "0.0.0.0:80" }',
+    'application.preload.listener: expected an IPv6 listener (of nginx: "listen [::]:80 ipv6only=off"), because services[0] is IPv6',
   ],
   // Wrong types
   [
@@ -197,6 +234,86 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     '"10.0.0.11:8080"',
     '"10.0.0.11:7900"',
     'application.listen: expected another address and port than control.listen, found the same: "10.0.0.11 7900"',
+  ],
+  // Redirectors
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector]\ntype = "dpdk"\n\n[[servers]]',
+    'redirector.type: expected "tc" or "xdp", found "dpdk"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector]\ntype = "cx-flower"\n\n[[servers]]',
+    'redirector.type: expected "tc" or "xdp", found "cx-flower", which cannot hold packets while a connection moves: combine it with one of them, as redirector.hardware.type = "cx-flower"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector]\nmode = "driver"\n\n[[servers]]',
+    'redirector.mode: has a meaning only with type "xdp", found type "tc"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector]\ntype = "xdp"\nmode = "native"\n\n[[servers]]',
+    'redirector.mode: expected "auto", "driver" or "generic", found "native"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector.hardware]\nvlan = 7\n\n[[servers]]',
+    'redirector.hardware.type: is missing: expected "cx-flower", "agilio" or "flower"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector.hardware]\ntype = "xdp"\n\n[[servers]]',
+    'redirector.hardware.type: expected "cx-flower", "agilio" or "flower", found "xdp"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector]\ntype = "xdp"\nhardware = { type = "flower" }\n\n[[servers]]',
+    'redirector.hardware.type: expected "cx-flower" or "agilio" with type "xdp", found "flower", which runs in the kernel behind XDP and would see no packets: use it with type "tc"',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector.hardware]\ntype = "agilio"\nvlan = 4096\n\n[[servers]]',
+    'redirector.hardware.vlan: expected a whole number from 0 to 4095, found 4096',
+  ],
+  [
+    'gateway',
+    '[[servers]]',
+    '[redirector.hardware]\ntype = "agilio"\nminimumByte = 1\n\n[[servers]]',
+    'redirector.hardware.minimumByte: is no known key: did you mean "minimumBytes"?',
+  ],
+  // Tunnels
+  [
+    'gateway',
+    'name = "s2"',
+    'name = "s2"\ntunnel = "gre"',
+    'servers[1].tunnel: expected "vxlan" or "ipip", found "gre"',
+  ],
+  [
+    'server',
+    '[control]',
+    '[tunnel]\nmode = "vxlan"\n\n[control]',
+    'tunnel.address: is missing: expected an IPv4 or IPv6 address',
+  ],
+  [
+    'server',
+    '[control]',
+    '[tunnel]\nmode = "ipip"\naddress = "10.0.0.11"\nport = 4789\n\n[control]',
+    'tunnel.port: has a meaning only with mode "vxlan", found mode "ipip"',
+  ],
+  [
+    'server',
+    '[control]',
+    '[tunnel]\nmode = "vxlan"\naddress = "10.0.0.11"\ndevice = "eth0"\n\n[control]',
+    'tunnel.device: expected another device than device, found the same: "eth0"',
   ],
   // Files
   [

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { encodeMessage, MacAddress } from '@xoffload/core'
+import { encodeMessage, MacAddress, PROTOCOL_VERSION } from '@xoffload/core'
 import { createAuthority } from '../../src/certificates/index.ts'
 import { ControlError, type ControlListener, readCredentials } from '../../src/control/index.ts'
 import {
@@ -179,12 +179,12 @@ test('a peer of another protocol version is told from one that is broken', async
   const events = new Events()
   const { port } = listener(events)
   const gateway = new Events()
-  const connector = connect(gateway, port, { hello: { ...hello('gateway'), protocolVersion: 2 } })
+  const connector = connect(gateway, port, { hello: { ...hello('gateway'), protocolVersion: PROTOCOL_VERSION + 1 } })
   cleanup.push(() => connector.close())
   const reason = (await events.failures.at(0)).reason
   expect([reason.reason, reason.message]).toEqual([
     'protocol',
-    expect.stringContaining('protocol version 2, this program 1'),
+    expect.stringContaining(`protocol version ${PROTOCOL_VERSION + 1}, this program ${PROTOCOL_VERSION}`),
   ])
   expect(events.ups.items).toEqual([])
 })

@@ -67,7 +67,7 @@ test('a client that resets while its flow is being locked: the handoff is given 
   const server = new Server('s1', undefined)
   const channel = { host: 's1', connected: true, send: () => {} }
   const mac = MacAddress.parse('02:00:00:00:00:01')
-  const hello = { type: 'hello', protocolVersion: 1, host: 's1', mac, instance: 1n, maximumHandoffs: 8 } as const
+  const hello = { type: 'hello', protocolVersion: 2, host: 's1', mac, instance: 1n, maximumHandoffs: 8 } as const
   server.connected(channel as never, hello)
   const locking = Promise.withResolvers<AbortSignal>()
   const redirector = {

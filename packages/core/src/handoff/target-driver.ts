@@ -25,6 +25,11 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
   readonly clock: Clock
   /** Whether this host may take connections to `flow.service` from the host of that name. */
   readonly authorise: (flow: FlowKey, host: string) => boolean
+  /**
+   * Why the application would not take a connection with what the origin's application sent along: then the offer is refused, and the
+   * connection stays where it is. After the commit it would be lost. Default: it takes everything. The bytes are not to be kept.
+   */
+  readonly refuse?: (application: Uint8Array) => Refusal | undefined
   /** How many handoffs may be in progress; one more is refused as `busy`. */
   readonly maximumHandoffs: number
   /**
@@ -52,6 +57,7 @@ const REPORTED: Partial<Record<TargetPhase, ReportedConnection['state']>> = {
 export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   readonly #context: TargetContext<C>
   readonly #authorise: HandoffTargetOptions<C>['authorise']
+  readonly #refuse: (application: Uint8Array) => Refusal | undefined
   readonly #maximumHandoffs: number
   readonly #runs = new Map<string, TargetRun<C>>()
   readonly #flows = new Map<string, TargetRun<C>>()
@@ -62,6 +68,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   constructor(options: HandoffTargetOptions<C>) {
     const { redirector, restorer, application, clock, onError, limits } = options
     this.#authorise = options.authorise
+    this.#refuse = options.refuse ?? (() => undefined)
     this.#maximumHandoffs = options.maximumHandoffs
     this.#finished = new FinishedHandoffs(clock, FINISHED_COUNT, FINISHED_MILLISECONDS)
     this.#context = {
@@ -156,6 +163,8 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
           text: `${flow.service.address}:${flow.service.port} is not served here for ${host}`,
         }
       }
+      const refusal = this.#refuse(run.application)
+      if (refusal) return refusal
     } catch (error) {
       this.#context.onError(error, { flow, step: 'authorise' })
       return { reason: 'failed', text: 'the authorisation of the flow failed' }

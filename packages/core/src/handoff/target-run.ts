@@ -42,7 +42,8 @@ export class TargetRun<C extends RestoredConnection> {
   #offer: OfferMessage | undefined
   /** The same, decoded: views of the offer's bytes. */
   #snapshot: TcpSnapshot | undefined
-  readonly #application: Uint8Array
+  /** What the origin's application sent along. Overwritten when the run is over. */
+  readonly application: Uint8Array
   #connection: C | undefined
   readonly #ports: RunPorts
   readonly #timers: RunTimers<TargetTimer>
@@ -54,7 +55,7 @@ export class TargetRun<C extends RestoredConnection> {
     this.reference = referenceOf(offer)
     this.channel = channel
     this.#offer = offer
-    this.#application = offer.application
+    this.application = offer.application
     this.#ports = new RunPorts(context.redirector, context.onError)
     this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.#machine = new StateMachine(targetStart({ ...this.reference, limits: context.limits }), {
@@ -210,7 +211,7 @@ export class TargetRun<C extends RestoredConnection> {
     }
     const onFailure = (error: unknown): void => this.dispatch({ type: 'adopt-failed', text: errorText(error) })
     try {
-      const adoption = this.#context.application.adopt(this.#connection as C, this.#application, arrival)
+      const adoption = this.#context.application.adopt(this.#connection as C, this.application, arrival)
       // TypeScript lets a function that returns anything pass for one that returns void.
       if (adoption instanceof Promise) adoption.then(onSuccess, onFailure)
       else onSuccess()
@@ -226,7 +227,7 @@ export class TargetRun<C extends RestoredConnection> {
   /** What was not restored, and what the application was told (invariant 9). */
   #wipe(): void {
     this.#offer?.snapshot.fill(0)
-    this.#application.fill(0)
+    this.application.fill(0)
     this.#offer = undefined
     this.#snapshot = undefined
   }

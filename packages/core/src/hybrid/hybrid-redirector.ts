@@ -204,10 +204,14 @@ export class HybridRedirector implements Redirector {
     })
     const watch = new Watch({ software, hardware, clock, policy, promoter })
     const opened: Opened = { promoter, scan, watch, stop: () => {} }
+    const failed = (step: string, error: unknown): void => {
+      // What was under way when it was closed, or released, is of no interest any more.
+      if (this.#opened === opened) onError?.(error, { step })
+    }
     const tick = (): void => {
       opened.stop = clock.after(policy.tick, tick)
-      scan.step().catch((error: unknown) => onError?.(error, { step: 'scan' }))
-      watch.step().catch((error: unknown) => onError?.(error, { step: 'watch' }))
+      scan.step().catch((error: unknown) => failed('scan', error))
+      watch.step().catch((error: unknown) => failed('watch', error))
     }
     opened.stop = clock.after(policy.tick, tick)
     return opened

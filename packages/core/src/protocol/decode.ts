@@ -19,6 +19,7 @@ import {
   type ReportedConnection,
   type ReportMessage,
 } from './messages.ts'
+import { readTunnel } from './tunnel.ts'
 import { TYPES } from './wire.ts'
 
 /** Decodes the `fields` part of one frame. Byte fields of the result are copies. Throws {@link CodecError}. */
@@ -92,14 +93,11 @@ function readHello(reader: Reader): HelloMessage {
   }
   const host = reader.text(MAXIMUM_HOST_LENGTH, 'host')
   if (host.length === 0) throw new CodecError('host is empty')
-  return {
-    type: 'hello',
-    protocolVersion,
-    host,
-    mac: MacAddress.from(reader.bytes(6, 'MAC address')),
-    instance: reader.u64('instance'),
-    maximumHandoffs: reader.u32('maximum number of handoffs'),
-  }
+  const mac = MacAddress.from(reader.bytes(6, 'MAC address'))
+  const instance = reader.u64('instance')
+  const maximumHandoffs = reader.u32('maximum number of handoffs')
+  const tunnel = readTunnel(reader)
+  return { type: 'hello', protocolVersion, host, mac, instance, maximumHandoffs, ...(tunnel && { tunnel }) }
 }
 
 function readOffer(reader: Reader, handoff: number, epoch: number): OfferMessage {

@@ -18,6 +18,7 @@ import {
   type ReportMessage,
   type YieldMessage,
 } from './messages.ts'
+import { tunnelLength, writeTunnel } from './tunnel.ts'
 import { FRAME_HEADER_LENGTH, REFERENCE_LENGTH, TYPES } from './wire.ts'
 
 /** The whole frame of a message, in one allocation. Throws {@link CodecError} for a field that is out of range or too long. */
@@ -92,16 +93,17 @@ export function encodeMessage(message: OutgoingMessage): Uint8Array {
   }
 }
 
-function encodeHello({ protocolVersion, host, mac, instance, maximumHandoffs }: HelloMessage): Uint8Array {
+function encodeHello({ protocolVersion, host, mac, instance, maximumHandoffs, tunnel }: HelloMessage): Uint8Array {
   const name = encodeText(host, MAXIMUM_HOST_LENGTH, 'host')
   if (name.length === 0) throw new CodecError('host is empty')
-  const writer = frame(TYPES.hello, 2 + 2 + name.length + 6 + 8 + 4)
+  const writer = frame(TYPES.hello, 2 + 2 + name.length + 6 + 8 + 4 + tunnelLength(tunnel))
   writer.u16(protocolVersion, 'protocol version')
   writer.u16(name.length, 'length')
   writer.bytes(name, 'host')
   writer.bytes(mac.bytes, 'MAC address')
   writer.u64(instance, 'instance')
   writer.u32(maximumHandoffs, 'maximum number of handoffs')
+  writeTunnel(writer, tunnel)
   return writer.finish()
 }
 

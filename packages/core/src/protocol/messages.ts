@@ -1,9 +1,10 @@
 import type { FlowKey } from '../flow.ts'
 import type { MacAddress } from '../mac.ts'
+import type { IpipTarget, VxlanTarget } from '../redirector.ts'
 import type { TcpSnapshot } from '../snapshot.ts'
 
 /** The version of the handoff protocol that this package speaks. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 
 /** The longest name of a host, in bytes of UTF-8. */
 export const MAXIMUM_HOST_LENGTH = 255
@@ -23,12 +24,14 @@ export interface HelloMessage {
   readonly protocolVersion: number
   /** The name of the host that says hello, as in the configuration. */
   readonly host: string
-  /** Where packets for this host go on the shared segment. */
+  /** Where packets for this host go on the shared segment, if there is one. */
   readonly mac: MacAddress
   /** A random 64-bit number of the process: another one means that the process has started anew and knows nothing. */
   readonly instance: bigint
   /** How many handoffs this host is willing to have in progress as a target. */
   readonly maximumHandoffs: number
+  /** Where packets for this host go when it is in another subnet. */
+  readonly tunnel?: VxlanTarget | IpipTarget
 }
 
 /** Names one handoff. The pair is unique for one gateway; equality is all that counts. */

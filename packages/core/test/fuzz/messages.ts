@@ -65,7 +65,16 @@ function longHost(random: Random): Uint8Array {
   const host = 'h'.repeat(MAXIMUM_HOST_LENGTH)
   const mac = MacAddress.parse('02:00:00:00:00:01')
   const type = 'hello'
-  const hello = encoded({ type, protocolVersion: PROTOCOL_VERSION, host, mac, instance: 1n, maximumHandoffs: 1 })
+  const tunnel = { mode: 'vxlan', remote: '192.0.2.9', identifier: 1, port: 4789, mac } as const
+  const hello = encoded({
+    type,
+    protocolVersion: PROTOCOL_VERSION,
+    host,
+    mac,
+    instance: 1n,
+    maximumHandoffs: 1,
+    tunnel,
+  })
   if (random.oneIn(2)) return hello
   const at = HOST_LENGTH + 2
   const longer = Uint8Array.of(...hello.subarray(0, at), 0x68, ...hello.subarray(at))

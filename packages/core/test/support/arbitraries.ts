@@ -1,5 +1,13 @@
 import fc from 'fast-check'
-import { FlowKey, MacAddress, type Message, REFUSE_REASONS, REPORT_STATES, type TcpSnapshot } from '../../src/index.ts'
+import {
+  FlowKey,
+  MacAddress,
+  type Message,
+  PROTOCOL_VERSION,
+  REFUSE_REASONS,
+  REPORT_STATES,
+  type TcpSnapshot,
+} from '../../src/index.ts'
 
 const port = fc.integer({ min: 1, max: 0xffff })
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
@@ -42,15 +50,29 @@ export const snapshot: fc.Arbitrary<TcpSnapshot> = fc.record({
 const reference = { handoff: fc.maxSafeNat(), epoch: u32 }
 const wellFormed = (maxLength: number): fc.Arbitrary<string> => fc.string({ unit: 'grapheme', maxLength })
 
+const mac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((six) => MacAddress.from(six))
+const remote = flow.map(({ client }) => client.address)
+
+const hello = {
+  type: fc.constant('hello' as const),
+  protocolVersion: fc.constant(PROTOCOL_VERSION),
+  host: fc.string({ minLength: 1, maxLength: 60 }),
+  mac,
+  instance: fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }),
+  maximumHandoffs: u32,
+}
+const vxlan = fc.record({
+  mode: fc.constant('vxlan' as const),
+  remote,
+  identifier: fc.nat(0xff_ffff),
+  port,
+  mac,
+})
+const ipip = fc.record({ mode: fc.constant('ipip' as const), remote })
+
 export const message: fc.Arbitrary<Message> = fc.oneof(
-  fc.record({
-    type: fc.constant('hello' as const),
-    protocolVersion: fc.constant(1),
-    host: fc.string({ minLength: 1, maxLength: 60 }),
-    mac: fc.uint8Array({ minLength: 6, maxLength: 6 }).map((six) => MacAddress.from(six)),
-    instance: fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn }),
-    maximumHandoffs: u32,
-  }),
+  fc.record(hello),
+  fc.record({ ...hello, tunnel: fc.oneof(vxlan, ipip) }),
   fc.record({ type: fc.constant('offer' as const), ...reference, snapshot: bytes, application: bytes }),
   fc.record({ type: fc.constant('accept' as const), ...reference, restoreMicroseconds: u32 }),
   fc.record({

@@ -12,6 +12,7 @@ import {
   MacAddress,
   type Message,
   type OutgoingMessage,
+  type Refusal,
   type TcpSnapshot,
 } from '../../src/index.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -86,6 +87,7 @@ export class Scene {
   target: HandoffTarget<FakeRestoredConnection>
   #begun = 0
   authorise: (flow: FlowKey, host: string) => boolean = () => true
+  refuse: (application: Uint8Array) => Refusal | undefined = () => undefined
 
   constructor({ maximumHandoffs = 100 } = {}) {
     const { clock, journal } = this
@@ -99,6 +101,7 @@ export class Scene {
       onError,
       maximumHandoffs,
       authorise: (flow, host) => this.authorise(flow, host),
+      refuse: (application) => this.refuse(application),
       restorer: { restore: (snapshot) => journal.sync('server.restore', () => this.#restore(snapshot)) },
       application: {
         adopt: (connection, application, { host }) => {

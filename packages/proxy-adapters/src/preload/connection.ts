@@ -38,8 +38,9 @@ export class PreloadConnection implements AdoptedConnection {
   #closed = false
   #wish: PromiseWithResolvers<PreloadSuspended | undefined> | undefined
   #takenBack: TakenBack | undefined
-  /** `route` wants it back before this request. */
+  /** `route` wants it back before this request, which comes after so many. */
   #routed = NOTHING
+  #routedAfter = 0
 
   /** Throws {@link PreloadError} (`busy`) or a LinuxError, and then the descriptor stays the caller's. */
   constructor(fd: number, owner: ConnectionOwner, options: PreloadAdoptOptions) {
@@ -49,7 +50,7 @@ export class PreloadConnection implements AdoptedConnection {
     this.taken = this.#taken.promise
     // Who does not look at it hears of the end through `onClose`.
     this.taken.catch(() => {})
-    this.#deliver(fd, options.unsent ?? NOTHING, 0)
+    this.#deliver(fd, { unsent: options.unsent ?? NOTHING, requests: 0, isBack: false })
   }
 
   get requests(): number {
@@ -101,12 +102,15 @@ export class PreloadConnection implements AdoptedConnection {
   /** The program asks about the request that is next. */
   verdict({ requests, bytes }: ShimMessage): 'suspend' | ServeHere {
     this.#requestsHere = requests
-    this.#routed = NOTHING
+    this.#forgetRouted()
     const head = this.#headOf(bytes)
     if (head === undefined) return {}
     const decision = this.#decide(head)
     if (decision === 'serve') return {}
-    if (decision === 'suspend') this.#routed = bytes.slice()
+    if (decision === 'suspend') {
+      this.#routed = bytes.slice()
+      this.#routedAfter = requests
+    }
     return decision
   }
 
@@ -120,11 +124,13 @@ export class PreloadConnection implements AdoptedConnection {
       this.lost()
       return
     }
+    // A verdict that came too late: that request was served here.
+    if (this.#routedAfter !== requests) this.#forgetRouted()
     const routed = this.#routed
     this.#routed = NOTHING
     if (routed.length === 0 && this.#wish === undefined) {
       // The wish has been given up meanwhile.
-      this.#deliver(fd, NOTHING, 0)
+      this.#deliverAgain(fd, 0)
       return
     }
     const takenBack = new TakenBack(
@@ -148,6 +154,7 @@ export class PreloadConnection implements AdoptedConnection {
     if (this.#closed) return
     this.#closed = true
     this.#leaveProcess()
+    this.#forgetRouted()
     this.#taken.reject(new PreloadError('refused', 'the server program did not take the connection'))
     this.#wish?.resolve(undefined)
     this.#wish = undefined
@@ -164,13 +171,15 @@ export class PreloadConnection implements AdoptedConnection {
     this.lost()
   }
 
-  #deliver(fd: number, unsent: Uint8Array, requests: number): void {
+  /** `requests`: about so many the program does not ask. */
+  #deliver(fd: number, { unsent, requests, isBack }: { unsent: Uint8Array; requests: number; isBack: boolean }): void {
     this.#id = this.#owner.enter(this)
     try {
       this.#owner.deliveries.add({
         item: { connection: this.#id, watch: this.#options.route !== undefined, requests },
         fd,
         unsent,
+        isBack,
         onFailed: (error) => this.#failed(error),
       })
     } catch (error) {
@@ -188,8 +197,12 @@ export class PreloadConnection implements AdoptedConnection {
     this.#goesOn()
     this.#requestsBefore += this.#requestsHere
     this.#requestsHere = 0
+    this.#deliverAgain(fd, offered ? 1 : 0)
+  }
+
+  #deliverAgain(fd: number, requests: number): void {
     try {
-      this.#deliver(fd, NOTHING, offered ? 1 : 0)
+      this.#deliver(fd, { unsent: NOTHING, requests, isBack: true })
     } catch (error) {
       this.#owner.report(error)
       resetAndClose(fd)
@@ -210,6 +223,12 @@ export class PreloadConnection implements AdoptedConnection {
   #goesOn(): void {
     this.#takenBack = undefined
     this.#owner.standing.delete(this)
+  }
+
+  /** What a client said is not kept. */
+  #forgetRouted(): void {
+    this.#routed.fill(0)
+    this.#routed = NOTHING
   }
 
   #leaveProcess(): void {

@@ -15,8 +15,10 @@ export interface Delivery {
   readonly item: MailboxItem
   /** Belongs to the deliveries from the call on. */
   readonly fd: number
-  /** To be written before the program has the connection. */
+  /** To be written before the program has the connection; overwritten when it is. */
   readonly unsent: Uint8Array
+  /** The program had it before: it has its place, however many wait. */
+  readonly isBack: boolean
   /** It cannot be delivered; the connection has been reset. */
   readonly onFailed: (error: PreloadError) => void
 }
@@ -58,10 +60,15 @@ export class Deliveries {
     this.#knock = encodeKnock(options.secret)
   }
 
+  /** Connections that no process of the program has yet. */
+  get size(): number {
+    return this.#waiting.size + this.#posted.size
+  }
+
   /** Throws {@link PreloadError} (`busy`), and then the descriptor stays the caller's. */
   add(delivery: Delivery): void {
     const { maximum, timeout } = this.#options
-    if (this.#waiting.size + this.#posted.size >= maximum) {
+    if (!delivery.isBack && this.#waiting.size + this.#posted.size >= maximum) {
       throw new PreloadError('busy', `${maximum} connections wait for the server program: is it overloaded?`)
     }
     this.#waiting.set(delivery.item.connection, {
@@ -132,10 +139,10 @@ export class Deliveries {
 
   #flushed(state: State): boolean {
     try {
-      if (state.unsent.length > 0) state.unsent = state.unsent.subarray(write(state.fd, state.unsent))
+      if (state.unsent.length > 0) dropUnsent(state, write(state.fd, state.unsent))
     } catch {
       // The client is gone: the program finds that out.
-      state.unsent = state.unsent.subarray(state.unsent.length)
+      dropUnsent(state, state.unsent.length)
     }
     return state.unsent.length === 0
   }
@@ -178,10 +185,17 @@ export class Deliveries {
 
   #fail(state: State, error: PreloadError): void {
     const { connection } = state.item
+    dropUnsent(state, state.unsent.length)
     // The program took it, and told nobody: it ended in between. The kernel has closed the connection.
     if (!this.cancel(connection) && this.#posted.delete(connection)) state.knock?.close()
     state.onFailed(error)
   }
+}
+
+/** So many bytes are not needed any more: no copy of what a server said is left. */
+function dropUnsent(state: State, length: number): void {
+  state.unsent.fill(0, 0, length)
+  state.unsent = state.unsent.subarray(length)
 }
 
 function outcomeOf(knock: Knock | undefined): State['outcome'] {

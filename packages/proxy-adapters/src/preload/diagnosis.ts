@@ -10,7 +10,10 @@ const LISTEN = '0A'
 const ELF_HEAD_LENGTH = 4096
 const PT_INTERP = 3
 
-/** Why no process of the program that listens there has introduced itself, from what /proc tells. */
+/**
+ * Why no process of the program that listens there has introduced itself, from what /proc tells: `no-listener`, `not-loaded`, or `timeout` when
+ * it has the shim, or this process may not look.
+ */
 export function explainListener(listener: Endpoint): PreloadError {
   const where = formatEndpoint(listener)
   const inodes = listeningInodes(listener.port)

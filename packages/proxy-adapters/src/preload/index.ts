@@ -1,4 +1,5 @@
 export { PreloadConnection } from './connection.ts'
+export { explainListener } from './diagnosis.ts'
 export * from './errors.ts'
 export * from './library.ts'
 export * from './options.ts'

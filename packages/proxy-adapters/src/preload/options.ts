@@ -19,6 +19,8 @@ export interface PreloadServerOptions {
   readonly askTimeout?: number
   /** Most connections that wait for the program to accept them. Default 1024. */
   readonly maximumWaiting?: number
+  /** Called with the number of processes that can be given connections, after it has changed. Must not throw. */
+  readonly onProcesses?: (count: number) => void
   /** Called with what is wrong with a process or a callback. By default it is printed to stderr. */
   readonly onError?: (error: unknown) => void
 }
@@ -56,7 +58,7 @@ export interface PreloadAdoptOptions {
 export interface PreloadSuspended extends SuspendedConnection {
   /**
    * The head of the request that is next, when `route` was asked about it. It is still in the kernel's queue, and goes along in a snapshot:
-   * `received` is empty.
+   * `received` is empty. Overwritten when the connection goes on or is closed.
    */
   readonly next: Uint8Array
   /** The descriptor is the caller's from now on, and this server has nothing more to do with the connection. Instead of `close` or `resume`. */

@@ -86,6 +86,11 @@ export class PreloadServer {
     return this.#connections.size
   }
 
+  /** Those of {@link connections} that wait for the program to accept them. */
+  get waiting(): number {
+    return this.#deliveries.size
+  }
+
   /**
    * Resolves when a process of the server program can be given connections. Rejects with {@link PreloadError} that says why not:
    * `no-listener`, `not-loaded`, `timeout` or `closed`.
@@ -160,6 +165,7 @@ export class PreloadServer {
       const askMicroseconds = Math.min(this.#options.askTimeout ?? DEFAULT_ASK_TIMEOUT, LONGEST_ASK_TIMEOUT) * 1000
       process.welcome(message.value, { secret: this.#secret, askMicroseconds, mailbox: this.#mailbox.reader })
       this.#introduced.resolve()
+      this.#options.onProcesses?.(this.processes.length)
       return
     }
     if (!process.welcomed)
@@ -185,6 +191,9 @@ export class PreloadServer {
     this.#processes.delete(socket)
     this.#connections.processGone(process)
     process.close()
+    if (!process.welcomed) return
+    if (this.processes.length === 0) this.#introduced = Promise.withResolvers()
+    this.#options.onProcesses?.(this.processes.length)
   }
 
   #report(error: unknown): void {

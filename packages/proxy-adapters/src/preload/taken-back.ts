@@ -39,21 +39,29 @@ export class TakenBack implements PreloadSuspended {
 
   resume(): void {
     if (this.#over) return
-    this.#over = true
+    this.#finish()
     this.#end.resume()
   }
 
   close(): void {
     if (this.#over) return
-    this.#over = this.#closed = true
+    this.#finish()
+    this.#closed = true
     this.#end.close()
   }
 
   take(): number {
     if (this.#over) throw new PreloadError('closed', 'the connection was resumed or closed before')
-    this.#over = this.#closed = true
+    this.#finish()
+    this.#closed = true
     this.#end.leave()
     return this.fd
+  }
+
+  /** What the client said is not kept. */
+  #finish(): void {
+    this.#over = true
+    this.next.fill(0)
   }
 
   /** The server is closed. */

@@ -19,6 +19,7 @@ const gateway = {
     { name: 's2', control: '[2001:db8::12]:7900' },
   ],
   selection: { policy: 'consistent-hash', key: 'header:X-Key' },
+  redirector: { type: 'xdp', mode: 'generic', hardware: { type: 'agilio', vlan: 7 } },
   limits: { headBytes: 8192, grace: 0 },
 }
 

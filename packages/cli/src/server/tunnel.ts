@@ -1,0 +1,34 @@
+import type { HelloMessage } from '@xoffload/core'
+import { TunnelDevice, type TunnelDeviceOptions } from '@xoffload/linux'
+
+/** The end of the tunnel that leads to this host. */
+export class Tunnel {
+  readonly #device: TunnelDevice
+  /** Where the gateways send packets. */
+  readonly target: NonNullable<HelloMessage['tunnel']>
+
+  private constructor(device: TunnelDevice, target: NonNullable<HelloMessage['tunnel']>) {
+    this.#device = device
+    this.target = target
+  }
+
+  /** Makes the device, or adopts that of an earlier process. Throws a `LinuxError` when the host refuses. */
+  static open(options: TunnelDeviceOptions): Tunnel {
+    const device = TunnelDevice.open(options)
+    const { local: remote } = options
+    if (options.mode === 'ipip') return new Tunnel(device, { mode: 'ipip', remote })
+    const { identifier, port } = options
+    return new Tunnel(device, { mode: 'vxlan', remote, identifier, port, mac: macOf(device) })
+  }
+
+  /** Removes the device, or leaves it for the next process. Safe to call twice. */
+  close({ leave = false }: { readonly leave?: boolean } = {}): void {
+    if (leave) this.#device.release()
+    else this.#device.close()
+  }
+}
+
+function macOf({ name, mac }: TunnelDevice): NonNullable<TunnelDevice['mac']> {
+  if (mac === undefined) throw new Error(`the kernel has made ${name} without a MAC address`)
+  return mac
+}
