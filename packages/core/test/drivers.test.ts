@@ -169,6 +169,18 @@ describe('the caller', () => {
     scene.checkNothingLeaks()
   })
 
+  test('is refused when the offers in progress have too many bytes; one alone may have more', async () => {
+    const scene = new Scene({ maximumBytes: 1 })
+    for (let port = 1; port <= 2; port++) scene.handOff(port)
+    await scene.finish()
+    expect(scene.outcomes.map(resultOf).sort()).toEqual(['handed-off', 'rolled-back: refused busy'])
+    scene.handOff(3)
+    await scene.finish()
+    expect(scene.outcomes.map(resultOf)).toHaveLength(3)
+    expect(scene.outcomes.map(resultOf).at(-1)).toBe('handed-off')
+    scene.checkNothingLeaks()
+  })
+
   test('is refused what the server does not serve, also when the check itself fails', async () => {
     const scene = new Scene()
     scene.authorise = (_flow, host) => host === 'another'

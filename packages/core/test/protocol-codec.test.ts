@@ -189,6 +189,14 @@ describe('limits', () => {
     for (const one of bad) expect(() => encodeMessage(one)).toThrow(CodecError)
   })
 
+  test('what has come of a frame is forgotten when the stream has ended', () => {
+    const decoder = new FrameDecoder()
+    const bytes = encodeMessage(hello)
+    expect(decoder.push(bytes.subarray(0, 12))).toEqual([])
+    decoder.clear()
+    expect(decoder.push(bytes)).toEqual([hello])
+  })
+
   test('another protocol version is named in the error', () => {
     const bytes = encodeMessage({ ...hello, protocolVersion: PROTOCOL_VERSION + 1 })
     expect(() => new FrameDecoder().push(bytes)).toThrow(`version ${PROTOCOL_VERSION + 1}`)

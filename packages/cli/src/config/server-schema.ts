@@ -72,6 +72,12 @@ export const serverSchema = Type.Object(
         handoffs: count('Handoffs in progress at once.', 1, 100_000, 1024),
         flows: count('Flows that can be locked at once: the size of the rule table.', 1, 67_108_864, 65_536),
         snapshotBytes: count('The longest message with a snapshot, bytes.', 65_536, 67_108_864, 35_651_584),
+        offeredBytes: count(
+          'What the handoffs in progress may have together, bytes; more are refused until there is room.',
+          65_536,
+          68_719_476_736,
+          268_435_456,
+        ),
         messages: count(
           'Messages a second that are taken from one gateway, as an average; more are read later. Those that cause work count as 5; a connection that comes and goes takes 17.',
           10_000,

@@ -183,6 +183,7 @@ export class ControlConnection {
       this.#socket.terminate()
     }
     this.#outgoing.clear()
+    this.#decoder.clear()
     if (wasUp) this.#events.onDown(reason)
     else this.#events.onRejected(reason)
   }

@@ -148,6 +148,7 @@ export class ServerAgent {
       refuse: (data) => this.#program?.refuses(data),
       supersede: (flow) => origin.supersede(flow),
       maximumHandoffs: limits.handoffs,
+      maximumBytes: limits.offeredBytes,
       limits: { prepared: limits.preparedTimeout, adopt: limits.adoptTimeout },
       onError,
     })

@@ -62,6 +62,7 @@ test('a server file', async () => {
       handoffs: 1024,
       flows: 65_536,
       snapshotBytes: 35_651_584,
+      offeredBytes: 268_435_456,
       messages: 200_000,
       preparedTimeout: 10_000,
       adoptTimeout: 4000,

@@ -33,6 +33,10 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
   /** How many handoffs may be in progress; one more is refused as `busy`. */
   readonly maximumHandoffs: number
   /**
+   * How many bytes the offers in progress may have together, default 256 MiB; one more is refused as `busy`. One alone may have more.
+   */
+  readonly maximumBytes?: number
+  /**
    * Makes room for a flow that this host has given away; false when it cannot now. A promise says when to ask again; it must not reject,
    * and needs a time limit. Default: there is never anything in the way.
    */
@@ -45,6 +49,8 @@ export interface HandoffTargetOptions<C extends RestoredConnection> {
 /** Handoffs that are over and still answered for: more than come in a coordinator's time limit for a commit, at thousands a second. */
 const FINISHED_COUNT = 65_536
 const FINISHED_MILLISECONDS = 30_000
+
+const MAXIMUM_BYTES = 256 * 1024 * 1024
 
 /** What a phase is to a gateway that asks. */
 const REPORTED: Partial<Record<TargetPhase, ReportedConnection['state']>> = {
@@ -59,6 +65,9 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   readonly #authorise: HandoffTargetOptions<C>['authorise']
   readonly #refuse: (application: Uint8Array) => Refusal | undefined
   readonly #maximumHandoffs: number
+  readonly #maximumBytes: number
+  /** Of the offers in progress. */
+  #bytes = 0
   readonly #runs = new Map<string, TargetRun<C>>()
   readonly #flows = new Map<string, TargetRun<C>>()
   readonly #finished: FinishedHandoffs
@@ -70,6 +79,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
     this.#authorise = options.authorise
     this.#refuse = options.refuse ?? (() => undefined)
     this.#maximumHandoffs = options.maximumHandoffs
+    this.#maximumBytes = options.maximumBytes ?? MAXIMUM_BYTES
     this.#finished = new FinishedHandoffs(clock, FINISHED_COUNT, FINISHED_MILLISECONDS)
     this.#context = {
       redirector,
@@ -146,6 +156,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   #begin(channel: Channel, key: string, offer: OfferMessage): void {
     const run = new TargetRun(this.#context, key, channel, offer)
     this.#runs.set(key, run)
+    this.#bytes += run.size
     run.begin()
   }
 
@@ -155,6 +166,9 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
     // The run itself is counted already.
     if (this.#runs.size > this.#maximumHandoffs) {
       return { reason: 'busy', text: `${this.#maximumHandoffs} handoffs are in progress` }
+    }
+    if (this.#bytes > this.#maximumBytes && this.#runs.size > 1) {
+      return { reason: 'busy', text: `the handoffs in progress have ${this.#bytes - run.size} bytes` }
     }
     try {
       if (!this.#authorise(flow, host)) {
@@ -180,7 +194,7 @@ export class HandoffTarget<C extends RestoredConnection = RestoredConnection> {
   }
 
   #forget(run: TargetRun<C>): void {
-    this.#runs.delete(run.key)
+    if (this.#runs.delete(run.key)) this.#bytes -= run.size
     if (run.flow && this.#flows.get(run.flow.id) === run) this.#flows.delete(run.flow.id)
     if (this.#runs.size > 0) return
     for (const resolve of this.#closed.splice(0)) resolve()

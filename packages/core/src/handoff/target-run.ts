@@ -44,6 +44,8 @@ export class TargetRun<C extends RestoredConnection> {
   #snapshot: TcpSnapshot | undefined
   /** What the origin's application sent along. Overwritten when the run is over. */
   readonly application: Uint8Array
+  /** The bytes of the offer. */
+  readonly size: number
   #connection: C | undefined
   readonly #ports: RunPorts
   readonly #timers: RunTimers<TargetTimer>
@@ -56,6 +58,7 @@ export class TargetRun<C extends RestoredConnection> {
     this.channel = channel
     this.#offer = offer
     this.application = offer.application
+    this.size = offer.snapshot.length + offer.application.length
     this.#ports = new RunPorts(context.redirector, context.onError)
     this.#timers = new RunTimers(context.wheel, (timer) => this.dispatch({ type: 'timeout', timer }))
     this.#machine = new StateMachine(targetStart({ ...this.reference, limits: context.limits }), {

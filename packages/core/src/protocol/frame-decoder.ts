@@ -38,9 +38,16 @@ export class FrameDecoder {
       return this.#decode(chunk)
     } catch (error) {
       if (error instanceof CodecError) this.#error = error
-      this.#partial = new Uint8Array(0)
+      this.clear()
       throw error
     }
+  }
+
+  /** Forgets a frame that is not complete, and overwrites it: it may be of a snapshot. For when the stream has ended. */
+  clear(): void {
+    this.#partial.fill(0)
+    this.#partial = new Uint8Array(INITIAL_CAPACITY)
+    this.#filled = 0
   }
 
   #decode(chunk: Uint8Array): Message[] {

@@ -89,7 +89,7 @@ export class Scene {
   authorise: (flow: FlowKey, host: string) => boolean = () => true
   refuse: (application: Uint8Array) => Refusal | undefined = () => undefined
 
-  constructor({ maximumHandoffs = 100 } = {}) {
+  constructor({ maximumHandoffs = 100, maximumBytes = 1e9 } = {}) {
     const { clock, journal } = this
     const onError = (error: unknown, { step }: { step: string }): void => {
       this.errors.push(`${step}: ${error instanceof Error ? error.message : error}`)
@@ -100,6 +100,7 @@ export class Scene {
       clock,
       onError,
       maximumHandoffs,
+      maximumBytes,
       authorise: (flow, host) => this.authorise(flow, host),
       refuse: (application) => this.refuse(application),
       restorer: { restore: (snapshot) => journal.sync('server.restore', () => this.#restore(snapshot)) },
