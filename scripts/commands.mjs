@@ -38,7 +38,15 @@ const guest = (args) =>
 /** @type {Command['needs']} A scanner in C is compiled with sanitizers, and nginx's module for the nginx that is there. */
 const namespaces = (args, env) => {
   const needs = testbed(args, env)
-  return { ...needs, debianPackages: [...needs.debianPackages, 'gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind'] }
+  const others = ['gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind', 'haproxy']
+  return { ...needs, debianPackages: [...needs.debianPackages, ...others] }
+}
+
+/** @type {Command['needs']} HAProxy is compared with, and rules of flower, which this kernel may lack, are put in the guest. */
+const bench = (args, env) => {
+  if (isHelp(args)) return nothing()
+  const needs = args.includes('rules') ? guest(args, env) : testbed(args, env)
+  return { ...needs, debianPackages: [...needs.debianPackages, ...(args.includes('nginx') ? ['haproxy'] : [])] }
 }
 
 /**
@@ -64,7 +72,7 @@ const tests = (args, env) => {
 /** @type {Readonly<Record<string, Command>>} */
 export const commands = {
   demo: { entry: 'testbed/src/demo/main.ts', needs: testbed },
-  bench: { entry: 'bench/src/main.ts', needs: testbed },
+  bench: { entry: 'bench/src/main.ts', needs: bench },
   soak: { entry: 'testbed/src/soak/main.ts', needs: testbed },
   guest: { entry: 'testbed/src/guest/main.ts', needs: guest },
   conformance: { entry: 'testbed/src/conformance/main.ts', needs: testbed },

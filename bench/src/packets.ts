@@ -4,6 +4,7 @@ import { attachXdp, BpfObject, closeFd, detachXdp, openBpfProgram, queryXdp, Rtn
 import { TcRedirector, XdpRedirector } from '@xoffload/redirect-ebpf'
 import { median, printFigure, Testbed } from '@xoffload/testbed'
 import type { BenchOptions } from './main.ts'
+import { pin, receiveOn } from './napi-thread.ts'
 import { type LinkEnd, makePacketLink, type PacketLink } from './packet-link.ts'
 import { testFrame } from './test-frame.ts'
 
@@ -28,17 +29,23 @@ type Case = 'tc' | 'xdp'
 /**
  * What a steered packet costs: the programs alone (BPF_PROG_TEST_RUN), beside programs that do nothing; and how many packets a second pass
  * a veth pair, with all that the kernel does for a packet, beside a program that sends every frame straight back. A packet of every flow
- * in turn, with 1 to 1,000,000 flows. One processor does it all, so what the generator takes for itself (`generator`, whose frames are
+ * in turn, with 1 to 1,000,000 flows. With one processor for it all, what the generator takes for itself (`generator`, whose frames are
  * dropped at once) is in `packets_per_s`, and is left out of `link`, the time that a packet takes from one end of the pair back to it.
- * The devices do GRO, as NICs do. Needs root.
+ * With two, the generator has one for itself, as a generator on another host has, and sends as fast as it can; what the other one does
+ * not take is dropped. The devices do GRO, as NICs do. Needs root.
  */
 export async function run({ json }: BenchOptions): Promise<void> {
   await using testbed = await Testbed.create({ hosts: ['gateway', 'generator'] })
   const programs = BpfObject.load(readFileSync(new URL('../../testbed/bpf/xdp.o', import.meta.url)))
   try {
-    const bench = new PacketBench(await makePacketLink(testbed), programs, json)
+    const link = await makePacketLink(testbed)
+    const bench = new PacketBench(link, programs, json)
     bench.measureEmpty()
     bench.measureGenerator()
+    bench.measureReflection()
+    for (const name of ['tc', 'xdp'] as const) await bench.measureRedirector(name)
+    await separate(testbed, link)
+    bench.processors = 2
     bench.measureReflection()
     for (const name of ['tc', 'xdp'] as const) await bench.measureRedirector(name)
   } finally {
@@ -51,6 +58,8 @@ class PacketBench {
   readonly #programs: BpfObject
   readonly #json: boolean
   readonly #frame: Uint8Array
+  /** How many share the work: see {@link separate}. */
+  processors: 1 | 2 = 1
   /** Nanoseconds a frame. */
   #generator = 0
   /** The figures of the tc redirector, to compare with. */
@@ -98,11 +107,13 @@ class PacketBench {
       let filled = 0
       for (const flows of FLOWS) {
         for (; filled < flows; filled++) await redirector.put(this.#ruleOf(filled))
-        this.#print(name, 'packet', 'ns', flows, this.#programRounds(name, program, flows))
+        if (this.processors === 1) {
+          this.#print(name, 'packet', 'ns', flows, this.#programRounds(name, program, flows))
+        }
         const steered = async () => (await redirector.counters(flowNumber(0)))?.packets ?? 0n
         const before = await steered()
         this.#measureLink(name, flows)
-        if ((await steered()) === before) throw new Error('no packet was steered')
+        if (this.processors === 1 && (await steered()) === before) throw new Error('no packet was steered')
       }
     } finally {
       closeFd(program)
@@ -139,6 +150,7 @@ class PacketBench {
         flows,
         samples.map(({ elapsed, returned }) => (returned * 1000) / elapsed),
       )
+      if (this.processors === 2) return
       const times = samples.map(({ elapsed, returned }) => (elapsed - FRAMES * this.#generator) / returned)
       this.#print(name, 'link', 'ns', flows, times)
     } finally {
@@ -173,15 +185,25 @@ class PacketBench {
 
   #print(name: string, metric: string, unit: string, flows: number, samples: number[]): void {
     const value = median(samples)
-    const key = `${metric} ${flows}`
+    const { processors } = this
+    const key = `${metric} ${flows} ${processors}`
     if (name === 'tc') this.#ofTc.set(key, value)
     const tc = name === 'xdp' ? this.#ofTc.get(key) : undefined
     const compared = tc === undefined ? {} : { ratio: value / tc, to: 'tc' }
     printFigure(
-      { bench: 'packets', case: name, flows, metric, unit, value, n: samples.length, ...compared },
+      { bench: 'packets', case: name, flows, processors, metric, unit, value, n: samples.length, ...compared },
       this.#json,
     )
   }
+}
+
+/** One processor for what sends, which is this process, and another for what receives, at both ends. */
+async function separate(testbed: Testbed, { inner, outer }: PacketLink): Promise<void> {
+  const [gateway, generator] = testbed.hosts
+  if (gateway === undefined || generator === undefined) throw new Error('a link needs two hosts')
+  await pin(process.pid, 0, generator)
+  await receiveOn(1, gateway, inner.name)
+  await receiveOn(1, generator, outer.name)
 }
 
 /** The samples of all rounds; the first one, which is not counted, warms up. */

@@ -1,8 +1,13 @@
-import { FlowKey, MacAddress, type Redirector, type Rule } from '@xoffload/core'
+import { FlowKey, type Redirector } from '@xoffload/core'
+import { NIC_PROFILES, NicModel, type NicProfile } from '@xoffload/core/simulation'
 import { inNetworkNamespace } from '@xoffload/linux'
 import { TcRedirector, XdpRedirector } from '@xoffload/redirect-ebpf'
-import { type Host, median, percentile, printFigure, Testbed } from '@xoffload/testbed'
+import { type Figure, type Host, printFigure, Testbed } from '@xoffload/testbed'
+import { measureFlower } from './flower-rules.ts'
 import type { BenchOptions } from './main.ts'
+import { PreciseClock } from './precise-clock.ts'
+import { type REFERENCE, ruleFigures } from './rule-figures.ts'
+import { roundRules, TARGET, timeRules } from './rule-times.ts'
 
 const ROUNDS = 5
 const FLOWS = 20_000
@@ -10,60 +15,78 @@ const WARM_UP_FLOWS = 20_000
 const CAPACITY = 1 << 20
 /** Other rules in the second half: as full as the table gets with a round on top. */
 const INSTALLED = 1_000_000
-const TARGET = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:01') } as const
-/** eBPF (tc) in the table of XO (NSDI'26), in microseconds. */
-const REFERENCE = { insert: 4.01, remove: 3.77 } as const
-
-type Case = 'tc' | 'xdp'
-
-interface Samples {
-  readonly insert: Float64Array
-  readonly remove: Float64Array
-}
+/** For the models of NICs, which take their time. */
+const MODEL_FLOWS = 200
 
 /**
- * How long it takes to insert and to remove one rule, through the public interface of the eBPF redirectors: from the call to the
- * moment that its promise is fulfilled. Runs on the device of a testbed's gateway. Needs root.
+ * How long it takes to insert and to remove one rule, through the public interface of the redirectors, beside the table of XO: those of eBPF on
+ * the device of a testbed's gateway; models of the NICs in that table, which say what is added to the NIC's own time; and flower on the
+ * kernel of the guest, where `tc -batch` puts the same filters. The guest is emulated: there, compare rates only. Needs root.
  */
 export async function run({ json }: BenchOptions): Promise<void> {
-  await using testbed = await Testbed.create({ hosts: ['gateway'] })
-  for (const name of ['tc', 'xdp'] as const) await measure(testbed.host('gateway'), name, json)
+  const figures: Figure[] = []
+  const print = (figure: Figure) => {
+    figures.push(figure)
+    printFigure(figure, json)
+  }
+  {
+    await using testbed = await Testbed.create({ hosts: ['gateway'] })
+    const gateway = testbed.host('gateway')
+    for (const name of ['tc', 'xdp'] as const) for await (const figure of measureProgram(gateway, name)) print(figure)
+    using clock = await PreciseClock.start()
+    for (const profile of Object.values(NIC_PROFILES)) {
+      for (const figure of await measureModel(gateway, profile, clock)) print(figure)
+    }
+  }
+  for (const figure of await measureFlower()) print(figure)
+  console.error(table(figures))
 }
 
-async function measure({ device, namespacePath }: Host, name: Case, json: boolean): Promise<void> {
+async function* measureProgram({ device, namespacePath }: Host, name: 'tc' | 'xdp'): AsyncGenerator<Figure> {
   const options = { device, capacity: CAPACITY }
   const redirector = name === 'tc' ? new TcRedirector(options) : new XdpRedirector(options)
   await inNetworkNamespace(namespacePath, () => redirector.open())
   try {
-    await round(redirector, rules(WARM_UP_FLOWS, 0))
-    await measureWith(redirector, name, 0, json)
-    await fill(redirector, INSTALLED)
-    await measureWith(redirector, name, INSTALLED, json)
+    await timeRules(redirector, roundRules(WARM_UP_FLOWS, 0))
+    // How many other rules are in the table all the time.
+    for (const installed of [0, INSTALLED]) {
+      if (installed > 0) await fill(redirector, installed)
+      const rounds = await measureRounds(redirector, FLOWS, `${name}, ${installed} installed`)
+      const parameters = { capacity: CAPACITY, installed }
+      for (const figure of ruleFigures(rounds, name)) yield { bench: 'rules', case: name, ...parameters, ...figure }
+    }
   } finally {
     await inNetworkNamespace(namespacePath, () => redirector.close())
   }
 }
 
-/** `installed`: how many other rules are in the table all the time. */
-async function measureWith(redirector: Redirector, name: Case, installed: number, json: boolean): Promise<void> {
-  const rounds: Samples[] = []
-  for (let index = 1; index <= ROUNDS; index++) {
-    rounds.push(await round(redirector, rules(FLOWS, index)))
-    process.stderr.write(`rules: ${name}, ${installed} installed, round ${index} of ${ROUNDS}\n`)
+/** A NIC that takes as long as XO has measured, in front of a table of tc's. */
+async function measureModel({ device, namespacePath }: Host, profile: NicProfile, clock: PreciseClock) {
+  const redirector = new NicModel({ clock, profile, table: new TcRedirector({ device }) })
+  await inNetworkNamespace(namespacePath, () => redirector.open())
+  try {
+    await timeRules(redirector, roundRules(MODEL_FLOWS, 0))
+    const { name } = redirector.manifest
+    const rounds = await measureRounds(redirector, MODEL_FLOWS, name)
+    const reference = profile.name as keyof typeof REFERENCE
+    return ruleFigures(rounds, reference).map((figure) => ({ bench: 'rules', case: name, ...figure }))
+  } finally {
+    await inNetworkNamespace(namespacePath, () => redirector.close())
   }
-  for (const metric of ['insert', 'remove'] as const) {
-    const all = Float64Array.from(rounds.flatMap((samples) => Array.from(samples[metric]))).sort()
-    const value = median(rounds.map((samples) => percentile(samples[metric].slice().sort(), 0.5)))
-    const spread = { p50: percentile(all, 0.5), p99: percentile(all, 0.99), max: percentile(all, 1), n: all.length }
-    const parameters = { capacity: CAPACITY, installed }
-    const reference = { reference: REFERENCE[metric], source: "XO, NSDI'26" }
-    printFigure({ bench: 'rules', case: name, ...parameters, metric, unit: 'us', value, ...spread, ...reference }, json)
+}
+
+async function measureRounds(redirector: Redirector, flows: number, what: string) {
+  const rounds: Awaited<ReturnType<typeof timeRules>>[] = []
+  for (let round = 1; round <= ROUNDS; round++) {
+    rounds.push(await timeRules(redirector, roundRules(flows, round)))
+    console.error(`rules: ${what}, round ${round} of ${ROUNDS}`)
   }
+  return rounds
 }
 
 /** Puts rules of IPv6 flows, so that they are none of those that are measured. */
 async function fill(redirector: Redirector, count: number): Promise<void> {
-  process.stderr.write(`rules: filling the table with ${count} rules\n`)
+  console.error(`rules: filling the table with ${count} rules`)
   const client = { address: '2001:db8::1', port: 1024 }
   const bytes = FlowKey.of(client, { address: '2001:db8::2', port: 443 }).bytes.slice()
   const view = new DataView(bytes.buffer)
@@ -73,26 +96,18 @@ async function fill(redirector: Redirector, count: number): Promise<void> {
   }
 }
 
-async function round(redirector: Redirector, rules: Rule[]): Promise<Samples> {
-  const insert = new Float64Array(rules.length)
-  const remove = new Float64Array(rules.length)
-  for (const [index, rule] of rules.entries()) {
-    const start = Bun.nanoseconds()
-    await redirector.put(rule)
-    insert[index] = (Bun.nanoseconds() - start) / 1000
-  }
-  for (const [index, rule] of rules.entries()) {
-    const start = Bun.nanoseconds()
-    await redirector.remove(rule.flow)
-    remove[index] = (Bun.nanoseconds() - start) / 1000
-  }
-  return { insert, remove }
-}
+const WIDTHS = [16, 11, 6, 8, 8, 8, 8]
 
-function rules(count: number, round: number): Rule[] {
-  const service = { address: '198.51.100.1', port: 443 }
-  return Array.from({ length: count }, (_, index) => {
-    const client = { address: `192.0.${round}.${(index >> 14) + 1}`, port: 1024 + (index & 0x3fff) }
-    return { action: 'steer', flow: FlowKey.of(client, service), target: TARGET }
+/** The table for people. */
+function table(figures: readonly Figure[]): string {
+  const row = (...cells: readonly string[]) => cells.map((cell, index) => cell.padStart(WIDTHS[index] ?? 0)).join(' ')
+  const text = (value: number | undefined) => (value === undefined ? '' : `${Number(value.toPrecision(3))}`)
+  const lines = figures.map((figure) => {
+    const { installed, unit, value, p50, p99, ratio, reference } = figure
+    const detail = figure.nic === figure.case ? undefined : (figure.nic ?? (installed || undefined))
+    const name = `${figure.case}${detail === undefined ? '' : ` (${detail})`}`
+    const measured = p50 === undefined ? [text(value), ''] : [text(p50), text(p99)]
+    return row(name, figure.metric, unit, ...measured, text(reference), text(ratio))
   })
+  return [row('', '', '', 'p50', 'p99', 'XO', 'x tc'), ...lines].join('\n')
 }

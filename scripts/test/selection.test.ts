@@ -87,6 +87,13 @@ describe('what a command needs', () => {
     expect(needsOf('test', ['--tier=netns'])?.debianPackages).not.toContain('qemu-system-x86')
     expect(needsOf('guest', ['--', 'true'])).toMatchObject({ privilege: true, guest: true })
   })
+
+  test('depends on the benchmark', () => {
+    expect(needsOf('bench', ['nginx', '--json'])?.debianPackages).toContain('haproxy')
+    expect(needsOf('bench', ['rules'])).toMatchObject({ privilege: true, guest: true })
+    expect(needsOf('bench', ['packets'])).toMatchObject({ privilege: true, guest: false })
+    expect(needsOf('bench', ['--help'])).toMatchObject({ privilege: false })
+  })
 })
 
 test('all versions of a package in a lock file are found', () => {

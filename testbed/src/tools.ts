@@ -3,6 +3,7 @@ import { TestbedError } from './errors.ts'
 /** The Debian package of each program that testbeds, peers and the demo run. */
 const packages: Readonly<Record<string, string>> = {
   curl: 'curl',
+  haproxy: 'haproxy',
   ip: 'iproute2',
   nginx: 'nginx-light',
   nsenter: 'util-linux',

@@ -11,8 +11,11 @@ export interface NginxProxyOptions {
   readonly upstreams: readonly Endpoint[]
   /** Idle upstream connections that each worker keeps. Default 64. */
   readonly keepalive?: number
-  /** Lines that are added to the `http` block. */
+  /** Default one per core. */
+  readonly workers?: number
+  /** Lines that are added to the `http` block, and to the `upstream` block. */
   readonly http?: readonly string[]
+  readonly upstream?: readonly string[]
 }
 
 let started = 0
@@ -36,7 +39,7 @@ export async function nginxProxy(host: Host, options: NginxProxyOptions): Promis
 function configuration(directory: string, options: NginxProxyOptions): string {
   return `
 user www-data;
-worker_processes auto;
+worker_processes ${options.workers ?? 'auto'};
 daemon off;
 pid ${directory}/nginx.pid;
 error_log stderr;
@@ -58,6 +61,7 @@ http {
   upstream servers {
     ${options.upstreams.map((upstream) => `server ${formatEndpoint(upstream)};`).join('\n    ')}
     keepalive ${options.keepalive ?? 64};
+    ${(options.upstream ?? []).join('\n    ')}
   }
 
   server {

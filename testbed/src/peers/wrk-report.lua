@@ -1,3 +1,16 @@
+local addresses, threads = {}, 0
+
+-- Lets the threads connect to several addresses in turn: "ADDRESS PORT,ADDRESS PORT" in the environment.
+function setup(thread)
+  if threads == 0 then
+    for address, port in string.gmatch(os.getenv("XOFFLOAD_WRK_ADDRESSES") or "", "(%S+) (%d+),?") do
+      addresses[#addresses + 1] = wrk.lookup(address, port)[1]
+    end
+  end
+  if #addresses > 0 then thread.addr = addresses[threads % #addresses + 1] end
+  threads = threads + 1
+end
+
 -- Prints what wrk measured as one line of JSON: exact numbers, where wrk's own summary is rounded.
 function done(summary, latency)
   local fields = {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Endpoint } from '@xoffload/core'
 import { TestbedError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import { tool } from '../tools.ts'
@@ -14,6 +15,11 @@ export interface WrkOptions {
   /** Seconds after which wrk counts a request as timed out. Default 2, as wrk's. */
   readonly timeout?: number
   readonly headers?: Readonly<Record<string, string>>
+  /**
+   * Where the threads connect to, in turn, instead of the address in `url`; at least as many threads as addresses. `url` still says what
+   * is asked for, and something must listen there too, because wrk tries it first.
+   */
+  readonly addresses?: readonly Endpoint[]
 }
 
 /** What wrk measured. Times are in microseconds. */
@@ -64,13 +70,15 @@ type Report = Record<(typeof reported)[number], number>
 export async function wrk(host: Host, options: WrkOptions): Promise<WrkResult> {
   const threads = options.threads ?? 1
   const headers = Object.entries(options.headers ?? {}).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
-  const load = host.spawn([
+  const addresses = (options.addresses ?? []).map(({ address, port }) => `${address} ${port}`)
+  const command = [
     tool('wrk'),
     ...['-t', `${threads}`, '-c', `${options.connections}`, '-d', `${options.duration}s`, '-s', reportScript],
     ...['--timeout', `${options.timeout ?? 2}s`],
     ...headers,
     options.url,
-  ])
+  ] as const
+  const load = host.spawn(command, { env: { XOFFLOAD_WRK_ADDRESSES: addresses.join(',') } })
   const timer = setTimeout(() => load.signal('SIGKILL'), (options.duration + 10) * 1_000)
   const exitCode = await load.exited
   clearTimeout(timer)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { nginxProxy, Testbed, wrk } from '@xoffload/testbed'
+import { type Host, haproxy, nginxProxy, Testbed, wrk } from '@xoffload/testbed'
 
 const application = join(import.meta.dir, '../../src/deployment/application.ts')
 let testbed: Testbed
@@ -23,6 +23,12 @@ async function servedBy(url: string): Promise<string | undefined> {
   return /^x-served-by: (\S+)/im.exec(stdout)?.[1]
 }
 
+/** How many connections a host has accepted. */
+async function passiveOpens(host: Host): Promise<number> {
+  const { stdout } = await host.run(['cat', '/proc/net/snmp'])
+  return Number(/^Tcp: .*\nTcp: (?:\S+ ){5}(\d+)/m.exec(stdout)?.[1])
+}
+
 describe('nginxProxy', () => {
   test('takes the servers in turn, on IPv4 and IPv6', async () => {
     const gateway = testbed.host('gateway')
@@ -43,16 +49,14 @@ describe('nginxProxy', () => {
       listen: [endpoint],
       upstreams: [{ address: server.ipv4, port: 8080 }],
     })
-    const passive = async (): Promise<number> =>
-      Number(/^Tcp: .*\nTcp: (?:\S+ ){5}(\d+)/m.exec((await server.run(['cat', '/proc/net/snmp'])).stdout)?.[1])
-    const before = await passive()
+    const before = await passiveOpens(server)
     const result = await wrk(testbed.host('client'), {
       url: `http://${gateway.ipv4}:81/bytes/10`,
       duration: 1,
       connections: 4,
     })
     expect(result.requests).toBeGreaterThan(500)
-    expect((await passive()) - before).toBeLessThan(100)
+    expect((await passiveOpens(server)) - before).toBeLessThan(100)
   })
 
   test('fails with the words of nginx', async () => {
@@ -60,6 +64,31 @@ describe('nginxProxy', () => {
     const options = { listen: [{ address: gateway.ipv4, port: 82 }], upstreams: [{ address: '10.77.0.3', port: 8080 }] }
     await expect(nginxProxy(gateway, { ...options, http: ['no_such_directive;'] })).rejects.toThrow(
       /ended with exit code 1 before it listened on port 82: .*unknown directive "no_such_directive"/,
+    )
+  })
+})
+
+describe('haproxy', () => {
+  test('takes the servers in turn, on IPv4 and IPv6, and keeps its connections to them open', async () => {
+    const [gateway, server] = [testbed.host('gateway'), testbed.host('server1')]
+    const upstreams = ['server1', 'server2'].map((name) => ({ address: testbed.host(name).ipv6, port: 8080 }))
+    const listen = [gateway.ipv4, gateway.ipv6].map((address) => ({ address, port: 83 }))
+    await using proxy = await haproxy(gateway, { listen, upstreams })
+    const before = await passiveOpens(server)
+    const seen = new Set<string | undefined>()
+    for (let count = 0; count < 20; count += 1) seen.add(await servedBy(`http://${gateway.ipv4}:83/bytes/100`))
+    expect(seen).toEqual(new Set(['server1', 'server2']))
+    expect(await servedBy(`http://[${gateway.ipv6}]:83/bytes/100`)).toMatch(/^server[12]$/)
+    // One for each thread, and not one for each client.
+    expect((await passiveOpens(server)) - before).toBeLessThan(10)
+    expect(proxy.running).toBe(true)
+  })
+
+  test('fails with the words of HAProxy', async () => {
+    const gateway = testbed.host('gateway')
+    const options = { listen: [{ address: gateway.ipv4, port: 84 }], upstreams: [{ address: '10.77.0.3', port: 8080 }] }
+    await expect(haproxy(gateway, { ...options, defaults: ['no-such-directive'] })).rejects.toThrow(
+      /ended with exit code 1 before it listened on port 84: [\s\S]*unknown keyword 'no-such-directive'/,
     )
   })
 })
@@ -80,6 +109,19 @@ describe('wrk', () => {
     expect(result.socketErrors).toEqual({ connect: 0, read: 0, write: 0, timeout: 0 })
     expect(result.non2xx).toBe(0)
     expect(result.cpuSeconds).toBeGreaterThan(0)
+  })
+
+  test('asks several addresses in turn', async () => {
+    const servers = ['server1', 'server2'].map((name) => testbed.host(name))
+    const before = await Promise.all(servers.map(passiveOpens))
+    const options = { duration: 1, connections: 8, threads: 4 }
+    const addresses = servers.map(({ ipv4 }) => ({ address: ipv4, port: 8080 }))
+    const url = `http://${servers[0]?.ipv4}:8080/bytes/10`
+    const { non2xx } = await wrk(testbed.host('client'), { ...options, url, addresses })
+    expect(non2xx).toBe(0)
+    const opened = (await Promise.all(servers.map(passiveOpens))).map((count, index) => count - (before[index] ?? 0))
+    // wrk tries the address of the URL once before.
+    for (const count of opened) expect(count).toBeWithin(4, 8)
   })
 
   test('counts responses with an error status', async () => {
