@@ -69,7 +69,7 @@ export function encodeActions(actions: readonly TcAction[], cookie: Uint8Array |
   for (const [index, action] of actions.entries()) {
     const body = attributes().text(ACT_KIND, action.kind).nested(ACT_OPTIONS, encodeOptions(action))
     if (index === 0 && cookie !== undefined) body.attribute(ACT_COOKIE, cookie)
-    list.attribute(index + 1, body.bytes)
+    list.attribute(index + 1, body)
   }
   return list
 }

@@ -146,7 +146,7 @@ export function decodeFlower(body: Uint8Array): ListedFlower {
 function encodeFilter(place: FlowerPlace, { match, actions, offload, cookie }: FlowerFilter): Uint8Array {
   const options = attributes()
   encodeMatch(options, match)
-  options.attribute(FLOWER_ACT, encodeActions(actions, cookie).bytes)
+  options.attribute(FLOWER_ACT, encodeActions(actions, cookie))
   options.u32(FLOWER_FLAGS, CLS_FLAGS[offload])
   encodeFragmentMatch(options, match)
   options.attribute(FLOWER_KEY_ETH_TYPE, bytes16(tableProtocol(match)))
@@ -166,7 +166,7 @@ function filterBody(place: FlowerPlace, match: FlowerMatch, options: NetlinkBody
   return header(place, tableProtocol(match))
     .u32(TCA_CHAIN, place.chain)
     .text(TCA_KIND, 'flower')
-    .attribute(TCA_OPTIONS, options.bytes).bytes
+    .attribute(TCA_OPTIONS, options).bytes
 }
 
 /** `struct tcmsg`. */
