@@ -31,6 +31,8 @@ export interface NginxHostsOptions {
   /** Lines for nginx's `http` and `server` blocks. */
   readonly http?: readonly string[]
   readonly server?: readonly string[]
+  /** Called with the gateway's host and its configuration file before it is started. */
+  readonly prepareGateway?: (host: Host, file: string) => Promise<void>
 }
 
 /** A server's processes. */
@@ -77,6 +79,7 @@ export class NginxHosts implements AsyncDisposable {
         for (const server of config.servers as { name: string; proxy: string }[])
           server.proxy = `${testbed.host(server.name).ipv4}:${ports.service}`
       })
+      await options.prepareGateway?.(host, file)
       const hosts = parts.servers.map(({ host: server }) => server)
       const gateway = await startGateway(host, hosts, parts.configuration, file)
       return new NginxHosts(testbed, { ...parts, gateway })

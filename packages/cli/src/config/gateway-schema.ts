@@ -1,5 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { apiSchema } from './api.ts'
+import { nginxSchema } from './gateway-nginx.ts'
 import { redirectorSchema } from './redirector.ts'
 import { address, atLeastOne, connect, count, device, file, hostName, logLevel, port } from './schema.ts'
 
@@ -71,6 +72,7 @@ export const gatewaySchema = Type.Object(
       },
       { ...closed, default: {}, description: 'The choice of a server.' },
     ),
+    nginx: Type.Optional(nginxSchema),
     redirector: redirectorSchema,
     api: Type.Optional(apiSchema),
     limits: Type.Object(

@@ -1,5 +1,6 @@
 import type { Endpoint } from '@xoffload/core'
 import { type ApiConfig, resolveApi } from './api.ts'
+import { type NginxConfig, resolveNginx } from './gateway-nginx.ts'
 import type { GatewayFile } from './gateway-schema.ts'
 import { type RedirectorConfig, resolveRedirector } from './redirector.ts'
 import type { Resolver } from './resolve.ts'
@@ -42,6 +43,8 @@ export interface GatewayConfig {
   readonly control: ControlFiles
   readonly servers: readonly GatewayServer[]
   readonly selection: SelectionConfig
+  /** Present when nginx accepts the clients. */
+  readonly nginx?: NginxConfig
   readonly redirector: RedirectorConfig
   /** Where the control API is served; absent when it is not. */
   readonly api?: ApiConfig
@@ -64,6 +67,7 @@ export function resolveGateway(file: string, raw: GatewayFile, resolver: Resolve
     },
     servers: resolveServers(raw, resolver),
     selection: resolveSelection(raw, resolver),
+    ...(raw.nginx !== undefined && { nginx: resolveNginx(raw.nginx, resolver) }),
     redirector: resolveRedirector(raw.redirector, resolver),
     ...(raw.api !== undefined && { api: resolveApi(file, raw.api, resolver) }),
     limits: raw.limits,

@@ -1,6 +1,7 @@
 export { type ApiConfig, isLoopback, socketPath } from './api.ts'
 export { ConfigError, type ConfigProblem } from './error.ts'
 export type { ControlFiles, GatewayConfig, GatewayServer, SelectionConfig } from './gateway.ts'
+export type { NginxConfig } from './gateway-nginx.ts'
 export { type GatewayFile, gatewaySchema } from './gateway-schema.ts'
 export { type ConfigKind, type ConfigOf, loadApiConfig, loadConfig } from './load.ts'
 export type { HardwareConfig, HardwareType, RedirectorConfig } from './redirector.ts'

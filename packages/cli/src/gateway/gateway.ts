@@ -1,8 +1,6 @@
 import {
-  type Endpoint,
   type ErrorListener,
   HandoffCoordinator,
-  type HybridStatistics,
   LocalTarget,
   type Redirector,
   type ServerSelector,
@@ -14,17 +12,20 @@ import { readCredentials } from '../control/index.ts'
 import { systemClock } from '../runtime/clock.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { errorText, jsonLog, type Log } from '../runtime/log.ts'
-import { createRedirector, hardwareOf, requireNoHardwareRules } from '../runtime/redirector.ts'
+import { requireNoHardwareRules } from '../runtime/redirector.ts'
 import { socketRestorer } from '../runtime/restored-socket.ts'
 import { runAll } from '../runtime/run-all.ts'
 import { Clients } from './clients.ts'
 import { FlowTable } from './flow-table.ts'
+import { Handoffs } from './handoffs.ts'
 import { Journal } from './journal.ts'
 import { Moves } from './moves.ts'
+import { type NginxFront, nginxFront } from './nginx-front.ts'
 import type { GatewayOperations, HeldPacketCounts } from './operations.ts'
 import { Operator } from './operator.ts'
 import { Predecessor } from './ownership.ts'
 import { Recovery } from './recovery.ts'
+import { redirectorOf } from './redirector-of.ts'
 import { Requests } from './requests.ts'
 import { segmentSizeFor } from './segment-size.ts'
 import { Selection } from './selection.ts'
@@ -68,6 +69,7 @@ export class Gateway {
   readonly #moves: Moves
   readonly #recovery: Recovery
   readonly #clients: Clients
+  readonly #nginx: NginxFront | undefined
   readonly #channels: ServerChannels
   readonly #succession: Succession
   /** What an operator can see and order. */
@@ -125,16 +127,17 @@ export class Gateway {
         journal.accepted++
       },
     })
+    const handoffs = new Handoffs({ name, coordinator, flows, moves, journal })
     const requests = new Requests({
-      name,
       selection,
       coordinator,
-      flows,
-      moves,
+      handoffs,
       journal,
       log,
       broken: (connection, error) => clients.broken(connection, error),
     })
+    const serves = serviceFilter(config.service)
+    const nginx = nginxFront(config, { selection, servers, handoffs, serves, journal, log })
     const recovery = new Recovery({
       steering,
       redirector,
@@ -142,7 +145,7 @@ export class Gateway {
       journal,
       log,
       here: (flow) => clients.has(flow),
-      serves: serviceFilter(config.service),
+      serves,
       maximumConnections: limits.flows,
     })
     const channels = new ServerChannels({ config, servers, coordinator, steering, moves, recovery, journal, log })
@@ -153,6 +156,7 @@ export class Gateway {
       steering,
       channels,
       clients,
+      nginx,
       requests,
       moves,
       log,
@@ -176,6 +180,7 @@ export class Gateway {
     this.#moves = moves
     this.#recovery = recovery
     this.#clients = clients
+    this.#nginx = nginx
     this.#channels = channels
   }
 
@@ -206,9 +211,10 @@ export class Gateway {
   }
 
   async #open(takeOver: boolean): Promise<void> {
-    const { device, control, service } = this.#config
+    const { device, control } = this.#config
     // The device comes last: what is wrong with the rest shows before a rule is touched.
     const credentials = await readCredentials(control)
+    this.#nginx?.requireFolder()
     this.#requireDevice()
     const predecessor = takeOver ? await Predecessor.find(device) : undefined
     this.#predecessor = predecessor
@@ -219,32 +225,47 @@ export class Gateway {
     this.#channels.open(credentials)
     // The first requests need not be relayed then.
     if (predecessor !== undefined) await this.#channels.allUp(CONNECT_TIMEOUT)
-    for (const endpoint of service) this.#listen(endpoint)
+    this.#listen()
     if (predecessor !== undefined) await this.#succession.follow(predecessor)
+    // Not before: the process before this one has had the socket's path.
+    await this.#begin('take from nginx', takeOver, async () => await this.#nginx?.open())
     this.#started = true
     predecessor?.close()
-    await this.#serveApi(takeOver)
+    await this.#begin('answer a call of the API', takeOver, (onError) => this.#serveApi(takeOver, onError))
     this.#sweeping(true)
   }
 
-  #listen(endpoint: Endpoint): void {
-    const { device, servers } = this.#config
-    const family = endpoint.address.includes(':') ? 6 : 4
-    this.#clients.listen(endpoint, segmentSizeFor(servers, device, family))
+  /** With nginx in front, nginx listens. */
+  #listen(): void {
+    const { device, servers, service, nginx } = this.#config
+    if (nginx !== undefined) return
+    for (const endpoint of service) {
+      const family = endpoint.address.includes(':') ? 6 : 4
+      this.#clients.listen(endpoint, segmentSizeFor(servers, device, family))
+    }
   }
 
-  async #serveApi(takeOver: boolean): Promise<void> {
-    const { api } = this.#config
-    if (api === undefined) return
-    const onError = (error: unknown): void =>
-      this.#log('errors', { event: 'error', step: 'answer a call of the API', error: errorText(error) })
+  /**
+   * Begins what this process can be without when it has taken over: the one before it has ended its service already, and this one is
+   * better than none.
+   */
+  async #begin(
+    step: string,
+    takeOver: boolean,
+    begin: (onError: (error: unknown) => void) => Promise<void>,
+  ): Promise<void> {
+    const onError = (error: unknown): void => this.#log('errors', { event: 'error', step, error: errorText(error) })
     try {
-      this.#api = await serveApi(this.operations, api, { onError, takeOver })
+      await begin(onError)
     } catch (error) {
-      // The process before this one has ended its service: without the API this one is still better than none.
       if (!takeOver) throw error
       onError(error)
     }
+  }
+
+  async #serveApi(takeOver: boolean, onError: (error: unknown) => void): Promise<void> {
+    const { api } = this.#config
+    if (api !== undefined) this.#api = await serveApi(this.operations, api, { onError, takeOver })
   }
 
   #sweeping(on: boolean): void {
@@ -262,8 +283,11 @@ export class Gateway {
     this.#sweeping(false)
     return runAll([
       () => this.#clients.stopListening(),
+      () => this.#nginx?.stopListening(),
       async () => await this.#api?.close(),
       () => this.#coordinator.close(),
+      // What was in flight is answered now.
+      async () => await this.#nginx?.close(),
       () => this.#here.close(),
       () => this.#channels.close(),
       () => this.#clients.close(),
@@ -274,18 +298,4 @@ export class Gateway {
       () => this.#predecessor?.close(),
     ])
   }
-}
-
-/** The redirector of a gateway, and what it counts. */
-function redirectorOf(
-  { device, limits, redirector: choice }: GatewayConfig,
-  { redirector, heldPackets }: GatewayOptions,
-  onError: ErrorListener,
-): {
-  readonly redirector: Redirector
-  readonly heldPackets: GatewayOptions['heldPackets']
-  readonly hardware: (() => HybridStatistics | undefined) | undefined
-} {
-  if (redirector !== undefined) return { redirector, heldPackets, hardware: hardwareOf(redirector) }
-  return createRedirector({ device, flows: limits.flows, redirector: choice, onError })
 }

@@ -2,20 +2,16 @@ import type { HandoffCoordinator, SelectionRequest } from '@xoffload/core'
 import type { RequestHead } from '@xoffload/proxy-adapters/http'
 import { errorText, type Log } from '../runtime/log.ts'
 import type { ClientConnection } from './client-connection.ts'
-import type { FlowTable } from './flow-table.ts'
+import type { Handoffs } from './handoffs.ts'
 import type { Journal } from './journal.ts'
-import type { Moves } from './moves.ts'
 import { type Selection, selectionRequest } from './selection.ts'
 import type { Server } from './server.ts'
 
 /** What {@link Requests} work with. */
 export interface RequestsOptions {
-  /** The gateway's name. */
-  readonly name: string
   readonly selection: Selection
   readonly coordinator: HandoffCoordinator
-  readonly flows: FlowTable
-  readonly moves: Moves
+  readonly handoffs: Handoffs
   readonly journal: Journal
   readonly log: Log
   /** Closes a connection because of an error that nobody foresaw. */
@@ -65,25 +61,16 @@ export class Requests {
   }
 
   async #handOff(connection: ClientConnection, server: Server, request: SelectionRequest): Promise<void> {
-    const { name, flows, coordinator, moves, journal, selection } = this.#options
+    const { coordinator, handoffs, selection } = this.#options
     const { destination } = server
     if (destination === undefined) {
       this.#relay(connection, server)
       return
     }
     const origin = connection.originate((gone) => coordinator.clientGone(gone))
-    const { flow } = origin
-    const entry = flows.begin(flow, server)
-    const outcome = await coordinator.handOff(origin, destination)
-    journal.handoff({ flow, direction: 'gateway-to-server', from: name, to: server.name, outcome })
-    if (outcome.result === 'handed-off') {
-      connection.handedOff()
-      flows.assign(entry, server, { handoff: outcome.handoff, epoch: coordinator.epoch })
-      moves.settled(entry)
-      return
-    }
-    flows.delete(entry)
-    if (outcome.result !== 'rolled-back') return
+    const arrived = (): void => connection.handedOff()
+    const { result } = await handoffs.handOff({ origin, server, destination, arrived })
+    if (result !== 'rolled-back') return
     this.#relay(connection, server.proxy !== undefined && server.up ? server : selection.relay(request))
   }
 

@@ -4,6 +4,7 @@ import type { ControlCredentials } from '../control/index.ts'
 import { errorText, type Log } from '../runtime/log.ts'
 import type { Clients } from './clients.ts'
 import type { Moves } from './moves.ts'
+import type { NginxFront } from './nginx-front.ts'
 import { type Owner, Ownership, type Predecessor } from './ownership.ts'
 import type { Requests } from './requests.ts'
 import type { ServerChannels } from './server-channels.ts'
@@ -26,6 +27,7 @@ export interface SuccessionOptions {
   readonly steering: Steering
   readonly channels: ServerChannels
   readonly clients: Clients
+  readonly nginx: NginxFront | undefined
   readonly requests: Requests
   readonly moves: Moves
   readonly log: Log
@@ -94,10 +96,11 @@ export class Succession implements Owner {
   }
 
   async release(): Promise<void> {
-    const { requests, moves, sweeping, coordinator, channels, steering, redirector, log } = this.#options
+    const { requests, nginx, moves, sweeping, coordinator, channels, steering, redirector, log } = this.#options
     if (this.#releasing) throw new XoffloadError('UPGRADE', 'another process is taking over already')
     this.#releasing = true
     requests.pause()
+    nginx?.pause()
     moves.paused = true
     sweeping(false)
     try {
@@ -113,7 +116,7 @@ export class Succession implements Owner {
   }
 
   async resume(): Promise<void> {
-    const { redirector, steering, channels, credentials, moves, sweeping, requests, log } = this.#options
+    const { redirector, steering, channels, credentials, moves, sweeping, requests, nginx, log } = this.#options
     try {
       await redirector.open()
       steering.released = false
@@ -126,15 +129,18 @@ export class Succession implements Owner {
     moves.paused = false
     sweeping(true)
     requests.resume({ relayOnly: false })
+    nginx?.resume()
     log('info', { event: 'resumed' })
   }
 
   async retire(): Promise<void> {
-    const { clients, requests, retiring, log } = this.#options
+    const { clients, nginx, requests, retiring, log } = this.#options
     this.#ownership?.stopListening()
     clients.stopListening()
     requests.resume({ relayOnly: true })
     log('info', { event: 'retired', connections: clients.size })
+    // The new process needs the socket's path; until it listens there nginx proxies.
+    await nginx?.close()
     await retiring()
     this.#replaced.resolve()
     clients.emptied().then(this.#retired.resolve, this.#retired.reject)

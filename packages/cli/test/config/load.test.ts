@@ -164,3 +164,15 @@ test('a server program instead of a module', async () => {
     preload: { socket: join(folder.path, 'run/nginx.sock'), listener: { address: '::', port: 80 }, users: [0, 33] },
   })
 })
+
+test('nginx in front of the gateway', async () => {
+  const load = async (lines: string) =>
+    (await loadConfig('gateway', folder.write('nginx.toml', `${gatewayToml}\n[nginx]\n${lines}`))).nginx
+  const socket = join(folder.path, 'run/nginx.sock')
+  expect(await load('socket = "run/nginx.sock"')).toEqual({ socket, users: [], selection: 'nginx' })
+  expect(await load('socket = "run/nginx.sock"\nusers = ["root", "33"]\nselection = "gateway"')).toEqual({
+    socket,
+    users: [0, 33],
+    selection: 'gateway',
+  })
+})

@@ -42,7 +42,7 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     'gateway',
     'device =',
     '__proto__ = 1\ndevice =',
-    '__proto__: is no known key: expected name, device, log, service, control, servers, selection, redirector, api or limits',
+    '__proto__: is no known key: expected name, device, log, service, control, servers, selection, nginx, redirector, api or limits',
   ],
   // Missing keys
   ['gateway', 'device = "eth0"', '', 'device: is missing: expected the name of a network device, 1 to 15 characters'],
@@ -53,6 +53,26 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     '[application]\nmodule = "./app.ts"\nlisten = "10.0.0.11:8080"',
     '',
     'application: is missing: expected a table',
+  ],
+  // nginx in front
+  ['gateway', '[control]', '[nginx]\n\n[control]', 'nginx.socket: is missing: expected the path of a socket'],
+  [
+    'gateway',
+    '[control]',
+    '[nginx]\nsocket = "s"\nselection = "upstream"\n\n[control]',
+    'nginx.selection: expected "nginx" or "gateway", found "upstream"',
+  ],
+  [
+    'gateway',
+    '[control]',
+    '[nginx]\nsocket = "s"\nusers = ["nosuchuser"]\n\n[control]',
+    'nginx.users[0]: expected the name of a user in /etc/passwd, or a number, found "nosuchuser"',
+  ],
+  [
+    'gateway',
+    '[control]',
+    `[nginx]\nsocket = "/${'s'.repeat(107)}"\n\n[control]`,
+    'nginx.socket: expected a path of at most 107 bytes, found one of 108',
   ],
   // Either a module or a server program
   [

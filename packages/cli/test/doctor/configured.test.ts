@@ -80,6 +80,12 @@ test('a listener on another address leaves the port free', async () => {
   }
 })
 
+test("with nginx in front the service port is nginx's", async () => {
+  const nginx = { socket: '/run/xoffload/nginx.sock', users: [], selection: 'nginx' } as const
+  const config = { ...(await gatewayConfig(folder)), nginx }
+  expect(await portsCheck.run({ role: 'gateway', config })).toBeUndefined()
+})
+
 test('the service address is on the gateway, and on the server on no device but lo', async () => {
   const service = { service: { addresses: ['127.0.0.1', '192.0.2.77'], port: 80 } }
   const gateway = await gatewayConfig(folder, { config: service })

@@ -4,6 +4,7 @@ import { HandoffCoordinator, MacAddress, type Redirector } from '@xoffload/core'
 import type { Socket } from 'bun'
 import { Clients } from '../../src/gateway/clients.ts'
 import { FlowTable } from '../../src/gateway/flow-table.ts'
+import { Handoffs } from '../../src/gateway/handoffs.ts'
 import { Journal } from '../../src/gateway/journal.ts'
 import type { Moves } from '../../src/gateway/moves.ts'
 import { Requests } from '../../src/gateway/requests.ts'
@@ -86,12 +87,17 @@ test('a client that resets while its flow is being locked: the handoff is given 
   const journal = new Journal(log)
   const handedOff = Promise.withResolvers<void>()
   journal.watch(() => handedOff.resolve())
-  const requests = new Requests({
+  const handoffs = new Handoffs({
     name: 'gateway',
-    selection: new Selection((_, candidates) => candidates[0], [server]),
     coordinator,
     flows: new FlowTable(),
     moves: {} as Moves,
+    journal,
+  })
+  const requests = new Requests({
+    selection: new Selection((_, candidates) => candidates[0], [server]),
+    coordinator,
+    handoffs,
     journal,
     log,
     broken: (_, error) => onError(error),
