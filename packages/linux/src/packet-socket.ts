@@ -1,5 +1,6 @@
 import { EAGAIN, errnoName, LinuxError } from './errno.ts'
 import { check, lastErrno, libc } from './ffi/libc.ts'
+import { TaggedFrames } from './packet-auxdata.ts'
 import {
   AF_PACKET,
   MSG_DONTWAIT,
@@ -14,6 +15,7 @@ import { getOptionBytes, setOption } from './socket/options.ts'
 const SOL_PACKET = 263
 // include/uapi/linux/if_packet.h and if_ether.h.
 const PACKET_STATISTICS = 6
+const PACKET_AUXDATA = 8
 const PACKET_IGNORE_OUTGOING = 23
 const ETH_P_ALL = 0x0003
 const SOCKADDR_LL_LENGTH = 20
@@ -29,6 +31,8 @@ export interface PacketSocketOptions {
   readonly ignoreOutgoing?: boolean
   /** How many bytes of a frame are kept, default all. */
   readonly snapLength?: number
+  /** Give frames the VLAN tag again that the kernel has taken off: see {@link PacketSocket.read}. Default false. */
+  readonly vlanTags?: boolean
   /** Note when each frame passed the device: see {@link PacketSocket.timestamp}. Default false. */
   readonly timestamps?: boolean
   /** In bytes, default 8 MiB. Frames that find no room are dropped and counted. */
@@ -38,16 +42,18 @@ export interface PacketSocketOptions {
 /** Sends and receives whole Ethernet frames (packet(7), SOCK_RAW). Needs CAP_NET_RAW. Never blocks. */
 export class PacketSocket {
   readonly #buffer: Uint8Array
+  readonly #tagged: TaggedFrames | undefined
   #fd: number
 
-  private constructor(fd: number, snapLength: number) {
+  private constructor(fd: number, snapLength: number, vlanTags: boolean) {
     this.#fd = fd
-    this.#buffer = new Uint8Array(snapLength)
+    this.#buffer = new Uint8Array(vlanTags ? 0 : snapLength)
+    this.#tagged = vlanTags ? new TaggedFrames(snapLength) : undefined
   }
 
   /** Throws {@link LinuxError}: `EPERM` without CAP_NET_RAW, `ENODEV` when there is no such device. */
   static open(options: PacketSocketOptions): PacketSocket {
-    const { device, ignoreOutgoing = false, timestamps = false } = options
+    const { device, ignoreOutgoing = false, timestamps = false, vlanTags = false } = options
     const { snapLength = FRAME_LENGTH, receiveBuffer = 8 * 1024 * 1024 } = options
     // Protocol 0: nothing is received before bind(2) has named the device.
     const fd = check(
@@ -55,10 +61,11 @@ export class PacketSocket {
       libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
       'this needs CAP_NET_RAW',
     )
-    const socket = new PacketSocket(fd, snapLength)
+    const socket = new PacketSocket(fd, snapLength, vlanTags)
     try {
       setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer, 'setsockopt(SO_RCVBUFFORCE)', 'this needs CAP_NET_ADMIN')
       if (ignoreOutgoing) setOption(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, 'setsockopt(PACKET_IGNORE_OUTGOING)')
+      if (vlanTags) setOption(fd, SOL_PACKET, PACKET_AUXDATA, 1, 'setsockopt(PACKET_AUXDATA)')
       // The first question, which has no answer yet, makes the kernel take the time of frames from now on (sock_gettstamp).
       if (timestamps) socket.timestamp()
       const address = new Uint8Array(SOCKADDR_LL_LENGTH)
@@ -74,8 +81,12 @@ export class PacketSocket {
     return socket
   }
 
-  /** The next frame, from its Ethernet header on, undefined when there is none. A VLAN tag that the device took off is not in it. */
+  /**
+   * The next frame, from its Ethernet header on, undefined when there is none. The kernel takes a VLAN tag off every frame that has come,
+   * the outer one of two; it is in here only with the option `vlanTags`.
+   */
   read(): Uint8Array | undefined {
+    if (this.#tagged !== undefined) return this.#tagged.read(this.#fd)
     const length = Number(libc.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT))
     if (length >= 0) return this.#buffer.slice(0, length)
     const errno = lastErrno()

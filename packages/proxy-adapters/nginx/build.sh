@@ -15,7 +15,7 @@ if [ ! -x "$source/configure" ]; then
 fi
 
 stale() {
-  [ ! -e "$out" ] || [ -n "$(find "$here/src" "$here/config" "$here/build.sh" "$source/configure" $program -newer "$out" -print -quit)" ]
+  [ ! -e "$out" ] || [ -n "$(find "$here/src" "$here/../preload/src/protocol.h" "$here/config" "$here/build.sh" "$source/configure" $program -newer "$out" -print -quit)" ]
 }
 stale || exit 0
 

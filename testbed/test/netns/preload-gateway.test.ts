@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type WrkResult, wrk } from '@xoffload/testbed'
 import { eventually, files } from './adopting-nginx.ts'
-import { exchanges, http, server } from './nginx-requests.ts'
+import { exchanges, http, malformed, server } from './nginx-requests.ts'
 import { NginxHosts } from './preload-hosts.ts'
 
 const TIMEOUT = 120_000
@@ -73,7 +73,9 @@ describe.each([
       expect(hosts.uploads(name).map((bytes) => bytes.equals(uploaded))).toContain(true)
   })
 
-  test.each([...exchanges])(
+  // Half a request is answered with 408 by the gateway, whose time limit it is.
+  const unread = malformed.filter(([name]) => name !== 'half a request')
+  test.each([...exchanges, ...unread])(
     'in one piece: %s',
     async (_name, sent) => {
       const expected = await hosts.answer(hosts.plain, 'read', sent)

@@ -22,8 +22,16 @@ export interface ConnectionOwner {
   readonly headBytes: number
   /** The head of a request is complete. The socket is paused. */
   requested(connection: ClientConnection, head: RequestHead): void
+  /** What has come is no request head that this host can be sure about. The socket is paused. */
+  unreadable(connection: ClientConnection, problem: UnreadableHead): void
   /** The socket is closed. */
   closed(connection: ClientConnection): void
+}
+
+/** What a gateway says of a request that it does not understand, if it has to answer itself. */
+export interface UnreadableHead {
+  readonly status: number
+  readonly reason: string
 }
 
 /**
@@ -155,18 +163,27 @@ export class ClientConnection {
     return this.#phase === 'closed'
   }
 
-  /** Serves the connection through this process: everything goes to `server`, what was read of it first. */
-  relay(server: Server): void {
+  /**
+   * Serves the connection through this process: everything goes to `server`, what was read of it first. When that cannot be reached, to the
+   * one that `instead` names, given those that were tried.
+   */
+  relay(server: Server, instead: (tried: ReadonlySet<Server>) => Server | undefined, tried = new Set<Server>()): void {
     if (this.#phase === 'closed' || server.proxy === undefined) return
+    tried.add(server)
     this.#phase = 'relay'
     this.deadline = performance.now() + RELAY_CONNECT_TIMEOUT
     this.#relayServer = server
     server.connections++
     const owner = {
       moved: () => this.#moved(),
-      unreachable: () => {
+      unreachable: (received: Uint8Array) => {
+        // It is not closed, as that would overwrite what the next one is to send.
+        this.#relay = undefined
         this.#endRelay()
-        this.refuse(502, `server ${server.name} cannot be reached`)
+        this.#received = received
+        const next = instead(tried)
+        if (next === undefined) this.refuse(502, `server ${server.name} cannot be reached`)
+        else this.relay(next, instead, tried)
       },
       finished: (broken: boolean) => {
         this.#endRelay()
@@ -202,14 +219,11 @@ export class ClientConnection {
     if (this.#phase !== 'head' || (this.#received.length < this.#owner.headBytes && !mayBeComplete)) return
     const head = parseRequestHead(this.#received, { headSize: this.#owner.headBytes })
     if (head.kind === 'incomplete') return
-    if (head.kind === 'error') {
-      this.refuse(head.status, head.reason)
-      return
-    }
     this.#phase = 'moving'
     this.deadline = undefined
     this.#socket.pause()
-    if (length < READ_BUFFER) this.#owner.requested(this, head)
+    if (head.kind === 'error') this.#owner.unreadable(this, head)
+    else if (length < READ_BUFFER) this.#owner.requested(this, head)
     else setImmediate(() => this.#phase === 'moving' && this.#owner.requested(this, head))
   }
 

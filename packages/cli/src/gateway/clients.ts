@@ -21,6 +21,7 @@ export interface ClientsOptions {
   readonly log: Log
   readonly limits: { readonly headBytes: number; readonly headTimeout: number; readonly connections: number }
   readonly requested: ConnectionOwner['requested']
+  readonly unreadable: ConnectionOwner['unreadable']
   /** A connection was accepted. */
   accepted(): void
 }
@@ -52,6 +53,7 @@ export class Clients {
     this.#owner = {
       headBytes: options.limits.headBytes,
       requested: options.requested,
+      unreadable: options.unreadable,
       closed: (connection) => this.#closed(connection),
     }
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL)

@@ -123,6 +123,7 @@ export class Gateway {
       log,
       limits,
       requested: (connection, head) => requests.requested(connection, head),
+      unreadable: (connection, problem) => requests.unreadable(connection, problem),
       accepted: () => {
         journal.accepted++
       },

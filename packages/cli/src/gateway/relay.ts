@@ -64,8 +64,11 @@ class Pipe {
 export interface RelayOwner {
   /** The server is connected, or bytes came from it. */
   moved(): void
-  /** The server could not be reached, and nothing was sent to it: the client can still get an answer from here. */
-  unreachable(): void
+  /**
+   * The server could not be reached, and nothing was sent to it: the client can still get an answer. `received` is what the relay was given,
+   * and is the owner's again.
+   */
+  unreachable(received: Uint8Array): void
   /** Both directions are at their end, or one side broke: the client connection is to be closed. */
   finished(broken: boolean): void
 }
@@ -180,7 +183,7 @@ export class Relay {
 
   #unreachable(): void {
     if (this.#closed || this.#server !== undefined) return
-    this.close()
-    this.#owner.unreachable()
+    this.#closed = true
+    this.#owner.unreachable(this.#received)
   }
 }

@@ -1,7 +1,7 @@
 import type { HandoffCoordinator, SelectionRequest } from '@xoffload/core'
 import type { RequestHead } from '@xoffload/proxy-adapters/http'
 import { errorText, type Log } from '../runtime/log.ts'
-import type { ClientConnection } from './client-connection.ts'
+import type { ClientConnection, UnreadableHead } from './client-connection.ts'
 import type { Handoffs } from './handoffs.ts'
 import type { Journal } from './journal.ts'
 import { type Selection, selectionRequest } from './selection.ts'
@@ -60,6 +60,20 @@ export class Requests {
     }
   }
 
+  /**
+   * What has come is no request head that this host can be sure about. Somebody else may read it in another way, so the connection is not
+   * moved: a server answers all that comes on it, in its own words. The connection is paused.
+   */
+  unreadable(connection: ClientConnection, problem: UnreadableHead): void {
+    if (this.#waiting !== undefined) {
+      this.#waiting.push(() => this.unreadable(connection, problem))
+      return
+    }
+    const server = this.#options.selection.anyRelay()
+    if (server === undefined) connection.refuse(problem.status, problem.reason)
+    else this.#relay(connection, server)
+  }
+
   async #handOff(connection: ClientConnection, server: Server, request: SelectionRequest): Promise<void> {
     const { coordinator, handoffs, selection } = this.#options
     const { destination } = server
@@ -81,6 +95,6 @@ export class Requests {
       return
     }
     this.#options.journal.relayed++
-    connection.relay(server)
+    connection.relay(server, (tried) => this.#options.selection.anyRelay(tried))
   }
 }

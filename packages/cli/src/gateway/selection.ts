@@ -25,15 +25,28 @@ export class Selection {
     return (this.#selector(request, connected) ?? this.#selector(request, this.#relays))?.server
   }
 
+  /**
+   * A server to relay to when there is no request to select by, or the selected one could not be reached: of those that are connected, or of
+   * all if there is none, the one with the fewest connections. `except`: not one of these.
+   */
+  anyRelay(except: ReadonlySet<Server> = new Set()): Server | undefined {
+    const open = this.#relays.filter(({ server, up }) => up && !except.has(server))
+    const connected = open.filter(({ server }) => server.up)
+    return fewestConnections(connected.length > 0 ? connected : open)?.server
+  }
+
   /** The server with the fewest connections, for a connection that leaves `server` and has no request to go by. */
   other(server: Server): Server | undefined {
-    let best: Candidate | undefined
-    for (const candidate of this.#targets) {
-      if (!candidate.up || candidate.server === server) continue
-      if (best === undefined || candidate.connections < best.connections) best = candidate
-    }
-    return best?.server
+    return fewestConnections(this.#targets.filter((candidate) => candidate.up && candidate.server !== server))?.server
   }
+}
+
+function fewestConnections(candidates: readonly Candidate[]): Candidate | undefined {
+  let best: Candidate | undefined
+  for (const candidate of candidates) {
+    if (best === undefined || candidate.connections < best.connections) best = candidate
+  }
+  return best
 }
 
 /** What a server is selected by. */

@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'bun:test'
 import { HandoffCoordinator, MacAddress, type Redirector } from '@xoffload/core'
 import type { Socket } from 'bun'
-import { Clients } from '../../src/gateway/clients.ts'
+import { Clients, type ClientsOptions } from '../../src/gateway/clients.ts'
 import { FlowTable } from '../../src/gateway/flow-table.ts'
 import { Handoffs } from '../../src/gateway/handoffs.ts'
 import { Journal } from '../../src/gateway/journal.ts'
@@ -27,10 +27,12 @@ function freePort(): number {
   return port
 }
 
+const refuse: ClientsOptions['unreadable'] = (connection, { status, reason }) => connection.refuse(status, reason)
+
 /** A listener of a gateway. */
-function listen(requested: ConstructorParameters<typeof Clients>[0]['requested'], headTimeout: number) {
+function listen(requested: ClientsOptions['requested'], headTimeout: number, unreadable = refuse) {
   const limits = { headBytes: 4096, headTimeout, connections: 10 }
-  const clients = new Clients({ log, limits, requested, accepted: () => {} })
+  const clients = new Clients({ log, limits, requested, unreadable, accepted: () => {} })
   cleanup.push(() => clients.close())
   const port = freePort()
   clients.listen({ address: '127.0.0.1', port })
@@ -115,4 +117,43 @@ test('a client that resets while its flow is being locked: the handoff is given 
     'client-gone',
   ])
   expect([journal.relayed, clients.size]).toEqual([0, 0])
+})
+
+test.each([
+  ['a request', 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'],
+  ['what cannot be read', 'what is this\r\n\r\n'],
+])('%s goes to another server when the first one cannot be reached, and to nobody is 502', async (_, sent) => {
+  const echo = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: { data: (socket, chunk) => void socket.end(chunk) },
+  })
+  cleanup.push(() => echo.stop(true))
+  const dead = new Server('dead', { address: '127.0.0.1', port: freePort() })
+  const live = new Server('live', { address: '127.0.0.1', port: echo.port })
+  live.connections = 1
+  const answers: string[] = []
+  for (const servers of [[dead, live], [dead]]) {
+    const requests = new Requests({
+      selection: new Selection((_request, candidates) => candidates.find(({ up }) => up), servers),
+      coordinator: {} as HandoffCoordinator,
+      handoffs: {} as Handoffs,
+      journal: new Journal(log),
+      log,
+      broken: () => {},
+    })
+    requests.resume({ relayOnly: true })
+    const { port } = listen(
+      (...given) => requests.requested(...given),
+      60_000,
+      (...given) => requests.unreadable(...given),
+    )
+    const client = await connect(port)
+    client.socket.write(sent)
+    await client.ended
+    answers.push(client.received.join('').slice(0, sent.length))
+  }
+  expect(answers[0]).toBe(sent)
+  expect(answers[1]).toStartWith('HTTP/1.1 502 ')
+  expect([dead.connections, live.connections]).toEqual([0, 1])
 })

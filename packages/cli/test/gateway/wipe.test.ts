@@ -35,7 +35,12 @@ beforeEach(() => {
 })
 
 function connection(unsent?: Uint8Array): ClientConnection {
-  const owner: ConnectionOwner = { headBytes: 4096, requested: () => void requests++, closed: () => {} }
+  const owner: ConnectionOwner = {
+    headBytes: 4096,
+    requested: () => void requests++,
+    unreadable: () => {},
+    closed: () => {},
+  }
   return new ClientConnection(owner, socket as unknown as Socket<ClientConnection>, 1000, unsent)
 }
 
@@ -99,7 +104,7 @@ async function until(condition: () => boolean): Promise<void> {
 test('what is relayed, both ways, is overwritten when it is out', async () => {
   const client = connection()
   const [chunk] = give(client, HEAD) as [Buffer]
-  client.relay(new Server('s1', { address: '127.0.0.1', port: listener.port }))
+  client.relay(new Server('s1', { address: '127.0.0.1', port: listener.port }), () => undefined)
   await until(() => Buffer.concat(arrived).length === HEAD.length)
   expect([isWiped(chunk), Buffer.concat(arrived).toString()]).toEqual([true, HEAD])
   const [further] = give(client, SECRET) as [Buffer]
@@ -118,7 +123,7 @@ test('what waits for a server that cannot be reached is overwritten with the ans
   const client = connection()
   const [chunk] = give(client, HEAD) as [Buffer]
   // Nobody listens on the port for TCPMUX (RFC 1078).
-  client.relay(new Server('s1', { address: '127.0.0.1', port: 1 }))
+  client.relay(new Server('s1', { address: '127.0.0.1', port: 1 }), () => undefined)
   await until(() => socket.written.length > 0)
   expect([socket.written.join('').slice(0, 12), isWiped(chunk)]).toEqual(['HTTP/1.1 502', true])
 })

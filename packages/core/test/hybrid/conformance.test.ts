@@ -1,5 +1,6 @@
 // What every redirector must do, without packets: the software NIC, and hybrids of it and a redirector in memory.
 import { describe, test } from 'bun:test'
+import { recordConformance } from '../../../../testbed/src/conformance/record.ts'
 import { type DeviceUnderTest, redirectorSuite } from '../../src/conformance/index.ts'
 import { type Clock, HybridRedirector, type Redirector } from '../../src/index.ts'
 import { MemoryDevice, MemoryRedirector, NIC_PROFILES, NicModel, type NicProfile } from '../../src/simulation/index.ts'
@@ -44,6 +45,7 @@ redirectorSuite({
     const make = (capacity?: number) => new MemoryRedirector({ device, ...(capacity !== undefined && { capacity }) })
     return underTest(make, [device])
   },
+  onResult: recordConformance,
 })
 
 for (const profile of Object.values(NIC_PROFILES)) {
@@ -61,6 +63,7 @@ for (const profile of Object.values(NIC_PROFILES)) {
       const device = new MemoryDevice(clock)
       return underTest((capacity) => nic(device, quick, capacity), [device])
     },
+    onResult: recordConformance,
   })
   redirectorSuite({
     name: `memory + ${profile.name}-model`,
@@ -79,5 +82,6 @@ for (const profile of Object.values(NIC_PROFILES)) {
         })
       return underTest(make, [kernel, card])
     },
+    onResult: recordConformance,
   })
 }

@@ -6,6 +6,8 @@ import { encodeUnixAddress } from './address.ts'
 import { tryReceive, trySend, type UnixMessage } from './message.ts'
 import { poll, type WaitOptions } from './wait.ts'
 
+const DESCRIPTORS_LOST = 'not all descriptors of the message arrived: may this process open more files (RLIMIT_NOFILE)?'
+
 /** Who is at the other end, as the kernel knows: of a listener, the process that listens (unix(7), SO_PEERCRED). */
 export interface PeerCredentials {
   /** 0 when the process is in a PID namespace that this one cannot see into. */
@@ -46,7 +48,9 @@ export class UnixConnection implements Disposable {
   async receive(wait?: WaitOptions): Promise<UnixMessage | undefined> {
     const probe = () => {
       const message = tryReceive(this.#open('recvmsg'))
-      return message === 'nothing' ? undefined : { message }
+      if (message === 'nothing') return undefined
+      if (message?.descriptorsLost) throw new LinuxError('recvmsg', 'EMSGSIZE', DESCRIPTORS_LOST)
+      return { message }
     }
     return (await poll('recvmsg', probe, wait)).message
   }

@@ -1,6 +1,5 @@
 import { EAGAIN, LinuxError } from '../errno.ts'
 import { check, lastErrno, libc } from '../ffi/libc.ts'
-import { NativeMemory } from '../ffi/memory.ts'
 import {
   MSG_CMSG_CLOEXEC,
   MSG_CTRUNC,
@@ -10,6 +9,7 @@ import {
   SCM_RIGHTS,
   SOL_SOCKET,
 } from '../socket/constants.ts'
+import { CMSG_HEADER, MessageHeader } from '../socket/message-header.ts'
 
 /** The most descriptors that one message can carry: SCM_MAX_FD of include/net/scm.h. */
 export const MAXIMUM_DESCRIPTORS = 253
@@ -21,52 +21,23 @@ export interface UnixMessage {
   readonly bytes: Uint8Array
   /** Open files of this process now, close-on-exec: whoever takes the message closes them. */
   readonly fds: readonly number[]
+  /**
+   * Not all descriptors of the message arrived: this process may not open more files (RLIMIT_NOFILE). Those that are missing are closed
+   * (unix(7), MSG_CTRUNC).
+   */
+  readonly descriptorsLost?: true
 }
 
-// struct msghdr, struct iovec and struct cmsghdr of a 64-bit machine (recvmsg(2), cmsg(3)).
-const MSGHDR = { length: 56, iov: 16, iovLength: 24, control: 32, controlLength: 40, flags: 48 } as const
-const IOVEC_LENGTH = 16
-const CMSG_HEADER = 16
 const CONTROL_LENGTH = CMSG_HEADER + alignCmsg(4 * MAXIMUM_DESCRIPTORS)
 
-/** A `struct msghdr` with room for the largest message. One for each direction is enough: no call below yields. */
-class MessageHeader {
-  readonly data = new NativeMemory(MAXIMUM_MESSAGE_LENGTH)
-  readonly control = new NativeMemory(CONTROL_LENGTH)
-  readonly #iovec = new NativeMemory(IOVEC_LENGTH)
-  readonly #header = new NativeMemory(MSGHDR.length)
-
-  constructor() {
-    this.#iovec.setPointer(0, this.data)
-    this.#header.setPointer(MSGHDR.iov, this.#iovec)
-    this.#header.view.setBigUint64(MSGHDR.iovLength, 1n, true)
-    this.#header.setPointer(MSGHDR.control, this.control)
-  }
-
-  get controlLength(): number {
-    return Number(this.#header.view.getBigUint64(MSGHDR.controlLength, true))
-  }
-
-  get flags(): number {
-    return this.#header.view.getInt32(MSGHDR.flags, true)
-  }
-
-  /** The structure, for a message of these lengths. */
-  prepare(dataLength: number, controlLength: number): Uint8Array {
-    this.#iovec.view.setBigUint64(8, BigInt(dataLength), true)
-    this.#header.view.setBigUint64(MSGHDR.controlLength, BigInt(controlLength), true)
-    return this.#header.bytes
-  }
-}
-
-// Made on first use: most programs pass no descriptors.
+// One for each direction is enough: no call below yields. Made on first use: most programs pass no descriptors.
 let outgoing: MessageHeader | undefined
 let incoming: MessageHeader | undefined
 
 /** Sends one message. False when the peer's queue is full now. Throws {@link LinuxError}. */
 export function trySend(fd: number, bytes: Uint8Array, fds: readonly number[]): boolean {
   refuseSizes(bytes, fds)
-  outgoing ??= new MessageHeader()
+  outgoing ??= new MessageHeader(MAXIMUM_MESSAGE_LENGTH, CONTROL_LENGTH)
   outgoing.data.bytes.set(bytes)
   const header = outgoing.prepare(bytes.length, encodeRights(outgoing.control.view, fds))
   const sent = Number(libc.sendmsg(fd, header, MSG_DONTWAIT | MSG_NOSIGNAL))
@@ -76,26 +47,24 @@ export function trySend(fd: number, bytes: Uint8Array, fds: readonly number[]): 
 }
 
 /**
- * The next message, `'nothing'` when there is none now, `undefined` when the peer has closed. A message that is too long, or whose
- * descriptors did not all arrive, is refused with a {@link LinuxError} `EMSGSIZE`, and what did arrive is closed.
+ * The next message, `'nothing'` when there is none now, `undefined` when the peer has closed. A message that is too long is refused with a
+ * {@link LinuxError} `EMSGSIZE`, and what came with it is closed. Of a message whose descriptors did not all arrive the bytes are given, so that its
+ * sender can be told, and `fds` is empty: which ones are missing is not known.
  */
 export function tryReceive(fd: number): UnixMessage | 'nothing' | undefined {
-  incoming ??= new MessageHeader()
+  incoming ??= new MessageHeader(MAXIMUM_MESSAGE_LENGTH, CONTROL_LENGTH)
   const header = incoming.prepare(MAXIMUM_MESSAGE_LENGTH, CONTROL_LENGTH)
   const received = Number(libc.recvmsg(fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC))
   if (received < 0 && lastErrno() === EAGAIN) return 'nothing'
   check('recvmsg', received)
   const fds = decodeRights(incoming.control.view, incoming.controlLength)
-  const truncated = incoming.flags & (MSG_TRUNC | MSG_CTRUNC)
-  if (received > 0 && truncated === 0) return { bytes: incoming.data.bytes.slice(0, received), fds }
+  const [tooLong, descriptorsLost] = [MSG_TRUNC, MSG_CTRUNC].map((flag) => ((incoming?.flags ?? 0) & flag) !== 0)
+  if (received > 0 && !tooLong && !descriptorsLost) return { bytes: incoming.data.bytes.slice(0, received), fds }
   for (const descriptor of fds) libc.close(descriptor)
+  if (tooLong) throw new LinuxError('recvmsg', 'EMSGSIZE', `the message has more than ${MAXIMUM_MESSAGE_LENGTH} bytes`)
   // A message without a byte is none: trySend makes no such.
-  if (truncated === 0) return undefined
-  const advice =
-    (truncated & MSG_TRUNC) !== 0
-      ? `the message has more than ${MAXIMUM_MESSAGE_LENGTH} bytes`
-      : 'not all descriptors of the message arrived: may this process open more files (RLIMIT_NOFILE)?'
-  throw new LinuxError('recvmsg', 'EMSGSIZE', advice)
+  if (received === 0) return undefined
+  return { bytes: incoming.data.bytes.slice(0, received), fds: [], descriptorsLost: true }
 }
 
 function refuseSizes(bytes: Uint8Array, fds: readonly number[]): void {

@@ -60,6 +60,20 @@ test('only as much of a frame is kept as asked for', () => {
   expect(frames(receiver)).toEqual([frame('abcdefgh').subarray(0, 20)])
 })
 
+test('the VLAN tag that the kernel takes off is in the frame when it is asked for', () => {
+  using sender = open('veth0')
+  using plain = open('veth1')
+  using receiver = open('veth1', { vlanTags: true })
+  const untagged = frame('tagged')
+  const tagged = Uint8Array.from([...untagged.subarray(0, 12), 0x81, 0x00, 0x60, 0x05, ...untagged.subarray(12)])
+  sender.write(tagged)
+  sender.write(untagged)
+  expect(frames(plain)).toEqual([untagged, untagged])
+  const found: Uint8Array[] = []
+  for (let next = receiver.read(); next !== undefined; next = receiver.read()) found.push(next)
+  expect(found.filter((bytes) => [tagged.length, untagged.length].includes(bytes.length))).toEqual([tagged, untagged])
+})
+
 test('the time of a frame is when it passed, not when it is read', async () => {
   using sender = open('veth0')
   using receiver = open('veth1', { timestamps: true })

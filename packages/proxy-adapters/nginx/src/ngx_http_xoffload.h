@@ -18,12 +18,26 @@
 typedef struct ngx_http_xoffload_offer_s  ngx_http_xoffload_offer_t;
 
 
-/* a gateway process, and the connection of this worker to it */
+/* another process of this host, and where it listens */
 typedef struct {
     struct sockaddr         *sockaddr;
     socklen_t                socklen;
     ngx_str_t                name;
     ngx_uid_t                user;           /* trusted besides root */
+} ngx_http_xoffload_process_t;
+
+
+/* a connection that the event loop leaves alone */
+typedef struct {
+    unsigned                 detached:1;
+    unsigned                 read_active:1;
+    unsigned                 write_active:1;
+} ngx_http_xoffload_detached_t;
+
+
+/* a gateway process, and the connection of this worker to it */
+typedef struct {
+    ngx_http_xoffload_process_t  process;
 
     ngx_connection_t        *stream;
     ngx_connection_t        *queue;          /* NULL until the welcome */
@@ -45,6 +59,7 @@ typedef struct {
 
 typedef struct {
     ngx_array_t              gateways;   /* ngx_http_xoffload_gateway_t * */
+    ngx_array_t              agents;     /* ngx_http_xoffload_agent_t * */
 } ngx_http_xoffload_main_conf_t;
 
 
@@ -84,12 +99,10 @@ struct ngx_http_xoffload_offer_s {
 
     ngx_event_t                   timer;
     ngx_http_upstream_t          *previous;      /* r->upstream before */
+    ngx_http_xoffload_detached_t  detached;
 
     unsigned                      peer:1;        /* a peer is held */
     unsigned                      peer_failed:1;
-    unsigned                      detached:1;    /* not in the epoll set */
-    unsigned                      read_active:1;
-    unsigned                      write_active:1;
     unsigned                      entered:1;     /* in gateway->offers */
     unsigned                      queued:1;      /* in a queue of this worker */
     unsigned                      posted:1;      /* in the gateway's queue */
@@ -100,11 +113,26 @@ struct ngx_http_xoffload_offer_s {
 extern ngx_module_t  ngx_http_xoffload_module;
 
 
+/* directives */
+
+char *ngx_http_xoffload_gateway(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_xoffload_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_xoffload_adopt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* phases and the end of an offer */
 
 ngx_int_t ngx_http_xoffload_handler(ngx_http_request_t *r);
+char *ngx_http_xoffload_obstacle(ngx_http_request_t *r);
 void ngx_http_xoffload_resolve(ngx_http_xoffload_offer_t *offer,
     ngx_http_xoffload_status_e status, ngx_str_t *reason);
+
+/* in and out of the epoll set */
+
+ngx_int_t ngx_http_xoffload_detach(ngx_connection_t *c,
+    ngx_http_xoffload_detached_t *detached);
+ngx_int_t ngx_http_xoffload_attach(ngx_connection_t *c,
+    ngx_http_xoffload_detached_t *detached);
 
 /* selection with nginx's own balancing */
 
@@ -116,6 +144,8 @@ void ngx_http_xoffload_free_peer(ngx_http_xoffload_offer_t *offer);
 
 ngx_int_t ngx_http_xoffload_create_offer(ngx_http_xoffload_offer_t *offer,
     ngx_str_t *upstream);
+size_t ngx_http_xoffload_head_length(ngx_http_request_t *r);
+u_char *ngx_http_xoffload_copy_head(ngx_http_request_t *r, u_char *p);
 
 /* the gateway process */
 
@@ -135,8 +165,8 @@ void ngx_http_xoffload_gateway_exit(ngx_http_xoffload_gateway_t *gw);
 
 /* Unix sockets, all without waiting */
 
-ngx_socket_t ngx_http_xoffload_connect(ngx_http_xoffload_gateway_t *gw,
-    ngx_log_t *log);
+ngx_socket_t ngx_http_xoffload_connect(ngx_http_xoffload_process_t *process,
+    ngx_uint_t level, ngx_log_t *log);
 ssize_t ngx_http_xoffload_send(ngx_socket_t s, void *data, size_t size,
     ngx_socket_t fd);
 ssize_t ngx_http_xoffload_recv(ngx_socket_t s, void *data, size_t size,

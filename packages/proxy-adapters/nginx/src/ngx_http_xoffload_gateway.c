@@ -68,7 +68,7 @@ ngx_http_xoffload_open(ngx_http_xoffload_gateway_t *gw)
         gw->initialized = 1;
     }
 
-    s = ngx_http_xoffload_connect(gw, ngx_cycle->log);
+    s = ngx_http_xoffload_connect(&gw->process, NGX_LOG_ERR, ngx_cycle->log);
     if (s == (ngx_socket_t) -1) {
         return NGX_ERROR;
     }
@@ -80,7 +80,7 @@ ngx_http_xoffload_open(ngx_http_xoffload_gateway_t *gw)
         < 0)
     {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, ngx_socket_errno,
-                      "sendmsg() to xoffload gateway %V failed", &gw->name);
+                      "sendmsg() to xoffload gateway %V failed", &gw->process.name);
         (void) ngx_close_socket(s);
         return NGX_ERROR;
     }
@@ -182,7 +182,7 @@ ngx_http_xoffload_post(ngx_event_t *wev)
             ngx_log_error(NGX_LOG_ERR, offer->request->connection->log,
                           ngx_socket_errno,
                           "sendmsg() to xoffload gateway %V failed",
-                          &gw->name);
+                          &gw->process.name);
 
             ngx_http_xoffload_resolve(offer, ngx_http_xoffload_unavailable,
                                       &ngx_http_xoffload_unsent_text);

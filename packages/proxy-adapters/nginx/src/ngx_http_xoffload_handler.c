@@ -8,14 +8,10 @@
 #include "ngx_http_xoffload.h"
 
 
-static char *ngx_http_xoffload_obstacle(ngx_http_request_t *r);
 static ngx_int_t ngx_http_xoffload_decline(ngx_http_xoffload_offer_t *offer,
     ngx_http_xoffload_status_e status, char *reason);
 static ngx_int_t ngx_http_xoffload_offer(ngx_http_xoffload_offer_t *offer,
     ngx_http_xoffload_loc_conf_t *xlcf);
-static ngx_int_t ngx_http_xoffload_detach(ngx_http_xoffload_offer_t *offer);
-static ngx_int_t ngx_http_xoffload_attach(ngx_http_xoffload_offer_t *offer);
-static void ngx_http_xoffload_close(ngx_http_xoffload_offer_t *offer);
 static void ngx_http_xoffload_timer(ngx_event_t *ev);
 static void ngx_http_xoffload_cleanup(void *data);
 
@@ -72,7 +68,7 @@ ngx_http_xoffload_handler(ngx_http_request_t *r)
 
 /* Why the connection cannot be moved now. */
 
-static char *
+char *
 ngx_http_xoffload_obstacle(ngx_http_request_t *r)
 {
     ngx_connection_t  *c;
@@ -178,7 +174,9 @@ ngx_http_xoffload_offer(ngx_http_xoffload_offer_t *offer,
                                          "too much was read");
     }
 
-    if (rc != NGX_OK || ngx_http_xoffload_detach(offer) != NGX_OK) {
+    if (rc != NGX_OK
+        || ngx_http_xoffload_detach(r->connection, &offer->detached) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -195,172 +193,12 @@ ngx_http_xoffload_offer(ngx_http_xoffload_offer_t *offer,
     ngx_http_xoffload_free_peer(offer);
     r->upstream = offer->previous;
 
-    if (ngx_http_xoffload_attach(offer) != NGX_OK) {
+    if (ngx_http_xoffload_attach(r->connection, &offer->detached) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_http_xoffload_decline(offer, ngx_http_xoffload_unavailable,
                                      "the gateway cannot be reached");
-}
-
-
-/*
- * Takes the descriptor out of the epoll set: the kernel would keep it there as
- * long as another process has the connection, and nobody may read it here.
- */
-
-static ngx_int_t
-ngx_http_xoffload_detach(ngx_http_xoffload_offer_t *offer)
-{
-    ngx_connection_t  *c;
-
-    c = offer->request->connection;
-
-    /* what TCP_CORK holds back belongs to an earlier response */
-
-    if (c->tcp_nopush == NGX_TCP_NOPUSH_SET) {
-        if (ngx_tcp_push(c->fd) == -1) {
-            ngx_connection_error(c, ngx_socket_errno,
-                                 ngx_tcp_push_n " failed");
-            return NGX_ERROR;
-        }
-
-        c->tcp_nopush = NGX_TCP_NOPUSH_UNSET;
-    }
-
-    offer->detached = 1;
-    offer->read_active = c->read->active;
-    offer->write_active = c->write->active;
-
-    if (!offer->read_active && !offer->write_active) {
-        return NGX_OK;
-    }
-
-    return ngx_del_conn(c, 0);
-}
-
-
-static ngx_int_t
-ngx_http_xoffload_attach(ngx_http_xoffload_offer_t *offer)
-{
-    ngx_connection_t  *c;
-
-    if (!offer->detached) {
-        return NGX_OK;
-    }
-
-    offer->detached = 0;
-    c = offer->request->connection;
-
-    /* what has happened meanwhile is told at once */
-
-    if (offer->read_active
-        && ngx_add_event(c->read, NGX_READ_EVENT, NGX_CLEAR_EVENT) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (offer->write_active
-        && ngx_add_event(c->write, NGX_WRITE_EVENT, NGX_CLEAR_EVENT)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/* The end of an offer that was made.  Not to be called by a phase handler. */
-
-void
-ngx_http_xoffload_resolve(ngx_http_xoffload_offer_t *offer,
-    ngx_http_xoffload_status_e status, ngx_str_t *reason)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = offer->request;
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    if (offer->timer.timer_set) {
-        ngx_del_timer(&offer->timer);
-    }
-
-    ngx_http_xoffload_gateway_forget(offer);
-    ngx_http_xoffload_free_peer(offer);
-
-    /* nothing can be sent on it, whatever the answer says */
-
-    if (status != ngx_http_xoffload_handed_off
-        && ngx_http_xoffload_is_frozen(c->fd))
-    {
-        status = ngx_http_xoffload_lost;
-    }
-
-    offer->status = status;
-    offer->reason.len = reason->len;
-    offer->reason.data = ngx_pstrdup(r->pool, reason);
-
-    if (offer->reason.data == NULL) {
-        offer->reason.len = 0;
-    }
-
-    r->upstream = offer->previous;
-
-    if (status == ngx_http_xoffload_handed_off
-        || status == ngx_http_xoffload_lost)
-    {
-        ngx_http_xoffload_close(offer);
-
-    } else if (ngx_http_xoffload_attach(offer) != NGX_OK) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-
-    } else {
-        ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                      "connection is not handed off: %V", &offer->reason);
-
-        ngx_http_core_run_phases(r);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-/*
- * Closes the descriptor and nothing else: no lingering, no shutdown().  In
- * repair mode that is silent (tcp_close() in net/ipv4/tcp.c), and so it is
- * as long as another process has the connection.
- */
-
-static void
-ngx_http_xoffload_close(ngx_http_xoffload_offer_t *offer)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = offer->request;
-    c = r->connection;
-
-    if (offer->status == ngx_http_xoffload_lost) {
-        ngx_log_error(NGX_LOG_ERR, c->log, 0,
-                      "connection was lost in a handoff: %V", &offer->reason);
-
-        /* whoever has it still shall find it ended, not take it */
-
-        if (!ngx_http_xoffload_is_frozen(c->fd)
-            && shutdown(c->fd, SHUT_RDWR) == -1)
-        {
-            ngx_connection_error(c, ngx_socket_errno, "shutdown() failed");
-        }
-    }
-
-    r->keepalive = 0;
-    c->read->eof = 1;
-
-    ngx_http_finalize_request(r, NGX_DONE);
 }
 
 

@@ -1,9 +1,8 @@
-/* Directives.  See README.md. */
+/* The module and its configuration.  README.md has the directives. */
 
 
 #include "ngx_http_xoffload.h"
-
-#include <pwd.h>
+#include "ngx_http_xoffload_adopt.h"
 
 
 #if !(NGX_LINUX)
@@ -15,15 +14,8 @@ static void *ngx_http_xoffload_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_xoffload_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_xoffload_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
-static char *ngx_http_xoffload_gateway(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-static ngx_http_xoffload_gateway_t *ngx_http_xoffload_add_gateway(
-    ngx_conf_t *cf, ngx_str_t *name);
-static char *ngx_http_xoffload_user(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_uid_t *user);
-static char *ngx_http_xoffload_pass(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 static ngx_int_t ngx_http_xoffload_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_xoffload_init_process(ngx_cycle_t *cycle);
 static void ngx_http_xoffload_exit_process(ngx_cycle_t *cycle);
 
 
@@ -57,6 +49,13 @@ static ngx_command_t  ngx_http_xoffload_commands[] = {
       offsetof(ngx_http_xoffload_loc_conf_t, handoff_timeout),
       NULL },
 
+    { ngx_string("xoffload_adopt"),
+      NGX_HTTP_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_http_xoffload_adopt,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -83,7 +82,7 @@ ngx_module_t  ngx_http_xoffload_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_xoffload_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_xoffload_exit_process,        /* exit process */
@@ -104,7 +103,10 @@ ngx_http_xoffload_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&xmcf->gateways, cf->pool, 1,
                        sizeof(ngx_http_xoffload_gateway_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&xmcf->agents, cf->pool, 1,
+                          sizeof(ngx_http_xoffload_agent_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -163,158 +165,14 @@ ngx_http_xoffload_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
-static char *
-ngx_http_xoffload_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_xoffload_loc_conf_t *xlcf = conf;
-
-    ngx_str_t  *value;
-
-    if (xlcf->gateway != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    xlcf->gateway = ngx_http_xoffload_add_gateway(cf, &value[1]);
-    if (xlcf->gateway == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    return ngx_http_xoffload_user(cf, &value[2], &xlcf->gateway->user);
-}
-
-
-/* All that name the same socket share a connection in each worker. */
-
-static ngx_http_xoffload_gateway_t *
-ngx_http_xoffload_add_gateway(ngx_conf_t *cf, ngx_str_t *name)
-{
-    ngx_url_t                        u;
-    ngx_uint_t                       i;
-    ngx_http_xoffload_gateway_t     *gw, **gwp;
-    ngx_http_xoffload_main_conf_t   *xmcf;
-
-    xmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_xoffload_module);
-    gwp = xmcf->gateways.elts;
-
-    for (i = 0; i < xmcf->gateways.nelts; i++) {
-        if (gwp[i]->name.len == name->len
-            && ngx_strncmp(gwp[i]->name.data, name->data, name->len) == 0)
-        {
-            return gwp[i];
-        }
-    }
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-    u.url = *name;
-    u.no_resolve = 1;
-
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.family != AF_UNIX
-        || u.naddrs != 1)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in \"%V\": \"unix:PATH\" is expected",
-                           u.err ? u.err : "no Unix socket", name);
-        return NULL;
-    }
-
-    gw = ngx_pcalloc(cf->pool, sizeof(ngx_http_xoffload_gateway_t));
-    if (gw == NULL) {
-        return NULL;
-    }
-
-    gw->name = *name;
-    gw->sockaddr = u.addrs[0].sockaddr;
-    gw->socklen = u.addrs[0].socklen;
-    gw->user = geteuid();
-
-    gwp = ngx_array_push(&xmcf->gateways);
-    if (gwp == NULL) {
-        return NULL;
-    }
-
-    *gwp = gw;
-
-    return gw;
-}
-
-
-static char *
-ngx_http_xoffload_user(ngx_conf_t *cf, ngx_str_t *value, ngx_uid_t *user)
-{
-    struct passwd  *pwd;
-
-    if (ngx_strncmp(value->data, "user=", 5) != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\"", value);
-        return NGX_CONF_ERROR;
-    }
-
-    /* strings in a configuration end with a NUL */
-
-    ngx_set_errno(0);
-    pwd = getpwnam((const char *) value->data + 5);
-
-    if (pwd == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           "getpwnam(\"%s\") failed", value->data + 5);
-        return NGX_CONF_ERROR;
-    }
-
-    *user = pwd->pw_uid;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_xoffload_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_xoffload_loc_conf_t *xlcf = conf;
-
-    ngx_str_t  *value;
-    ngx_url_t   u;
-
-    if (xlcf->upstream) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    ngx_memzero(&u, sizeof(ngx_url_t));
-    u.url = value[1];
-    u.no_resolve = 1;
-
-    xlcf->upstream = ngx_http_upstream_add(cf, &u, 0);
-    if (xlcf->upstream == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    /* balancers of other modules may look at it */
-
-    xlcf->upstream_conf = ngx_pcalloc(cf->pool,
-                                      sizeof(ngx_http_upstream_conf_t));
-    if (xlcf->upstream_conf == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    xlcf->upstream_conf->upstream = xlcf->upstream;
-
-    return NGX_CONF_OK;
-}
-
-
 static ngx_int_t
 ngx_http_xoffload_init(ngx_conf_t *cf)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_handler_pt            *h;
+    ngx_http_core_main_conf_t      *cmcf;
+    ngx_http_xoffload_main_conf_t  *xmcf;
 
+    xmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_xoffload_module);
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
@@ -324,7 +182,45 @@ ngx_http_xoffload_init(ngx_conf_t *cf)
 
     *h = ngx_http_xoffload_handler;
 
-    return NGX_OK;
+    if (xmcf->agents.nelts == 0) {
+        return NGX_OK;
+    }
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_xoffload_boundary_handler;
+
+    return ngx_http_xoffload_find_addresses(cf, &xmcf->agents);
+}
+
+
+/* Helpers, such as the cache manager, serve nobody. */
+
+static ngx_int_t
+ngx_http_xoffload_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_xoffload_main_conf_t  *xmcf;
+
+    xmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_xoffload_module);
+
+    if (xmcf == NULL || xmcf->agents.nelts == 0
+        || (ngx_process != NGX_PROCESS_WORKER
+            && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        return NGX_OK;
+    }
+
+    if (!(ngx_event_flags & NGX_USE_EPOLL_EVENT)) {
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
+                      "\"xoffload_adopt\" needs the event method epoll");
+        return NGX_OK;
+    }
+
+    return ngx_http_xoffload_start_agents(cycle, &xmcf->agents);
 }
 
 
@@ -346,4 +242,6 @@ ngx_http_xoffload_exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < xmcf->gateways.nelts; i++) {
         ngx_http_xoffload_gateway_exit(gwp[i]);
     }
+
+    ngx_http_xoffload_stop_agents(&xmcf->agents);
 }

@@ -4,10 +4,6 @@
 #include "ngx_http_xoffload.h"
 
 
-static size_t ngx_http_xoffload_head_length(ngx_http_request_t *r);
-static u_char *ngx_http_xoffload_copy_head(ngx_http_request_t *r, u_char *p);
-
-
 ngx_int_t
 ngx_http_xoffload_create_offer(ngx_http_xoffload_offer_t *offer,
     ngx_str_t *upstream)
@@ -67,7 +63,7 @@ ngx_http_xoffload_create_offer(ngx_http_xoffload_offer_t *offer,
  * what was received is acknowledged, and only its end has a place.
  */
 
-static size_t
+size_t
 ngx_http_xoffload_head_length(ngx_http_request_t *r)
 {
     size_t            len;
@@ -90,7 +86,7 @@ ngx_http_xoffload_head_length(ngx_http_request_t *r)
 }
 
 
-static u_char *
+u_char *
 ngx_http_xoffload_copy_head(ngx_http_request_t *r, u_char *p)
 {
     ngx_uint_t        i;

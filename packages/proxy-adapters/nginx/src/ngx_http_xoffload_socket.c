@@ -11,8 +11,8 @@
 
 
 static ngx_int_t
-ngx_http_xoffload_is_trusted(ngx_http_xoffload_gateway_t *gw, ngx_socket_t s,
-    ngx_log_t *log)
+ngx_http_xoffload_is_trusted(ngx_http_xoffload_process_t *process,
+    ngx_socket_t s, ngx_uint_t level, ngx_log_t *log)
 {
     socklen_t     len;
     struct ucred  peer;
@@ -25,20 +25,21 @@ ngx_http_xoffload_is_trusted(ngx_http_xoffload_gateway_t *gw, ngx_socket_t s,
         return NGX_ERROR;
     }
 
-    if (peer.uid == 0 || peer.uid == gw->user) {
+    if (peer.uid == 0 || peer.uid == process->user) {
         return NGX_OK;
     }
 
-    ngx_log_error(NGX_LOG_ERR, log, 0,
-                  "xoffload gateway %V runs as user %d, which is not trusted: "
-                  "name it with \"user=\"", &gw->name, (int) peer.uid);
+    ngx_log_error(level, log, 0,
+                  "the process at %V runs as user %d, which is not trusted: "
+                  "name it with \"user=\"", &process->name, (int) peer.uid);
 
     return NGX_ERROR;
 }
 
 
 ngx_socket_t
-ngx_http_xoffload_connect(ngx_http_xoffload_gateway_t *gw, ngx_log_t *log)
+ngx_http_xoffload_connect(ngx_http_xoffload_process_t *process,
+    ngx_uint_t level, ngx_log_t *log)
 {
     ngx_socket_t  s;
 
@@ -52,13 +53,13 @@ ngx_http_xoffload_connect(ngx_http_xoffload_gateway_t *gw, ngx_log_t *log)
 
     /* a Unix socket is connected at once, or it fails */
 
-    if (connect(s, gw->sockaddr, gw->socklen) == -1) {
-        ngx_log_error(NGX_LOG_ERR, log, ngx_socket_errno,
-                      "connect() to xoffload gateway %V failed", &gw->name);
+    if (connect(s, process->sockaddr, process->socklen) == -1) {
+        ngx_log_error(level, log, ngx_socket_errno,
+                      "connect() to %V failed", &process->name);
         goto failed;
     }
 
-    if (ngx_http_xoffload_is_trusted(gw, s, log) != NGX_OK) {
+    if (ngx_http_xoffload_is_trusted(process, s, level, log) != NGX_OK) {
         goto failed;
     }
 

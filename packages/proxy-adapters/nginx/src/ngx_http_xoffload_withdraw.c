@@ -46,7 +46,7 @@ ngx_http_xoffload_gateway_timeout(ngx_http_xoffload_offer_t *offer,
     }
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "xoffload gateway %V does not take connections", &gw->name);
+                  "xoffload gateway %V does not take connections", &gw->process.name);
 
     ngx_http_xoffload_gateway_pause(gw, NGX_HTTP_XOFFLOAD_HUNG_PAUSE);
 
@@ -128,7 +128,7 @@ ngx_http_xoffload_gateway_gone(ngx_http_xoffload_gateway_t *gw)
     ngx_http_xoffload_offer_t  *offer;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "xoffload gateway %V has ended", &gw->name);
+                  "xoffload gateway %V has ended", &gw->process.name);
 
     ngx_queue_init(&withdrawn);
 

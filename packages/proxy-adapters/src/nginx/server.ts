@@ -5,8 +5,10 @@ import { listenForShims } from '../preload/shim-listener.ts'
 import { NginxArrival } from './arrival.ts'
 import { NginxError } from './errors.ts'
 import type { NginxGatewayOptions, NginxVerdict } from './options.ts'
+import type { Offer } from './protocol.ts'
 import { NginxWorker, type OfferedConnection } from './worker.ts'
 
+const OUT_OF_DESCRIPTORS = 'the gateway may not open more files'
 const DEFAULT_MAXIMUM_IN_FLIGHT = 1024
 const DEFAULT_MAXIMUM_WORKERS = 256
 
@@ -105,9 +107,9 @@ export class NginxGatewayServer {
 
   #take(worker: NginxWorker, { offer, fd }: OfferedConnection): void {
     worker.inFlight++
-    const arrival = this.#arrive(worker, { offer, fd })
+    const arrival = fd === undefined ? OUT_OF_DESCRIPTORS : this.#arrive(worker, offer, fd)
     if (typeof arrival === 'string') {
-      closeFd(fd)
+      if (fd !== undefined) closeFd(fd)
       worker.answer('refused', offer.id, arrival)
       return
     }
@@ -116,7 +118,7 @@ export class NginxGatewayServer {
   }
 
   /** Else the reason why it is refused. */
-  #arrive(worker: NginxWorker, { offer, fd }: OfferedConnection): NginxArrival | string {
+  #arrive(worker: NginxWorker, offer: Offer, fd: number): NginxArrival | string {
     if (this.#closing) return 'the gateway is being closed'
     if (this.#inFlight >= (this.#options.maximumInFlight ?? DEFAULT_MAXIMUM_IN_FLIGHT)) return 'the gateway is busy'
     try {

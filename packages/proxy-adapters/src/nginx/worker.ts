@@ -7,10 +7,11 @@ import { decodeOffer, encodeAnswer, type Offer, PROTOCOL_VERSION, WordDecoder } 
 /** How long an answer waits for another attempt when the worker does not read, milliseconds. */
 const RETRY = 20
 
-/** A connection that a worker gives: the receiver's to close. */
+/** A connection that a worker gives. */
 export interface OfferedConnection {
   readonly offer: Offer
-  readonly fd: number
+  /** The receiver's to close. Undefined when this process may not open more files. */
+  readonly fd: number | undefined
 }
 
 /** One worker process of nginx. */
@@ -53,7 +54,8 @@ export class NginxWorker {
       if (message === undefined || message === 'nothing') return
       const [fd, ...others] = message.fds
       others.forEach(closeFd)
-      if (fd === undefined) throw new NginxError('protocol', 'a worker of nginx made an offer without a connection')
+      if (fd === undefined && !message.descriptorsLost)
+        throw new NginxError('protocol', 'a worker of nginx made an offer without a connection')
       yield { offer: offerOf(message.bytes, fd), fd }
     }
   }
@@ -120,11 +122,11 @@ export class NginxWorker {
   }
 }
 
-function offerOf(bytes: Uint8Array, fd: number): Offer {
+function offerOf(bytes: Uint8Array, fd: number | undefined): Offer {
   try {
     return decodeOffer(bytes)
   } catch (error) {
-    closeFd(fd)
+    if (fd !== undefined) closeFd(fd)
     throw error
   }
 }

@@ -54,10 +54,10 @@ export class ConnectionTable implements ConnectionOwner {
   /** Nothing more is heard of the connections that the process had. */
   processGone(process: ShimProcess): void {
     // The process sent them, and ended before it could say so.
-    for (const [id, fd] of process.takeAllReturned()) {
+    for (const [id, returned] of process.takeAllReturned()) {
       const entry = this.#connections.get(id)
-      if (entry?.process === process) entry.connection.returned(fd, entry.connection.requestsSeen)
-      else closeFd(fd)
+      if (entry?.process === process) entry.connection.returned(returned, entry.connection.requestsSeen)
+      else if (returned.fd !== undefined) closeFd(returned.fd)
     }
     for (const { connection, process: owner } of [...this.#connections.values()])
       if (owner === process) connection.lost()
@@ -84,9 +84,9 @@ export class ConnectionTable implements ConnectionOwner {
         milliseconds,
       })
     } else if (message.type === 'returned') {
-      const fd = process.takeReturned(message.connection)
-      if (fd === undefined) throw confused(process)
-      connection.returned(fd, message.requests)
+      const returned = process.takeReturned(message.connection)
+      if (returned === undefined) throw confused(process)
+      connection.returned(returned, message.requests)
     }
   }
 }

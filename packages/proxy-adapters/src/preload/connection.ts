@@ -5,10 +5,20 @@ import type { Deliveries } from './deliveries.ts'
 import { PreloadError } from './errors.ts'
 import type { PreloadAdoptOptions, PreloadSuspended, ServeHere } from './options.ts'
 import type { ShimMessage } from './protocol.ts'
-import type { ShimProcess } from './shim-process.ts'
+import type { Returned, ShimProcess } from './shim-process.ts'
 import { TakenBack } from './taken-back.ts'
 
 const NOTHING = new Uint8Array(0)
+const OUT_OF_DESCRIPTORS = 'a connection was lost when it came back: may this process open more files (RLIMIT_NOFILE)?'
+
+/** What goes to the program with a connection. */
+interface Parcel {
+  readonly unsent: Uint8Array
+  readonly received: Uint8Array
+  /** About so many requests the program does not ask. */
+  readonly requests: number
+  readonly isBack: boolean
+}
 
 /** What a connection needs of its `PreloadServer`. */
 export interface ConnectionOwner {
@@ -50,7 +60,7 @@ export class PreloadConnection implements AdoptedConnection {
     this.taken = this.#taken.promise
     // Who does not look at it hears of the end through `onClose`.
     this.taken.catch(() => {})
-    this.#deliver(fd, { unsent: options.unsent ?? NOTHING, requests: 0, isBack: false })
+    this.#deliver(fd, { unsent: options.unsent ?? NOTHING, received: NOTHING, requests: 0, isBack: false })
   }
 
   get requests(): number {
@@ -115,9 +125,14 @@ export class PreloadConnection implements AdoptedConnection {
   }
 
   /** The program has given it back. */
-  returned(fd: number, requests: number): void {
+  returned({ fd, received }: Returned, requests: number): void {
     this.#leaveProcess()
     this.#requestsHere = requests
+    if (fd === undefined) {
+      this.#owner.report(new PreloadError('refused', OUT_OF_DESCRIPTORS))
+      this.lost()
+      return
+    }
     if (socketCookie(fd) !== this.#cookie) {
       closeFd(fd)
       this.#owner.report(new PreloadError('protocol', 'a process gave another connection back than it was given'))
@@ -129,14 +144,16 @@ export class PreloadConnection implements AdoptedConnection {
     const routed = this.#routed
     this.#routed = NOTHING
     if (routed.length === 0 && this.#wish === undefined) {
-      // The wish has been given up meanwhile.
-      this.#deliverAgain(fd, 0)
+      // The wish has been given up meanwhile, or a process of the program ends and another one goes on.
+      this.#resume(fd, { received, requests: 0 })
       return
     }
+    const next = routed.length > 0 ? routed : headIn(received)
     const takenBack = new TakenBack(
-      { fd, next: routed, head: this.#headOf(routed), requests: this.requests },
+      { fd, received, next, head: this.#headOf(next), requests: this.requests },
       {
-        resume: () => this.#resume(fd, routed.length > 0),
+        // The request that was asked about is not asked about again.
+        resume: (received) => this.#resume(fd, { received, requests: routed.length > 0 ? 1 : 0 }),
         close: () => this.#relinquish(fd),
         leave: () => this.#left(),
       },
@@ -171,12 +188,11 @@ export class PreloadConnection implements AdoptedConnection {
     this.lost()
   }
 
-  /** `requests`: about so many the program does not ask. */
-  #deliver(fd: number, { unsent, requests, isBack }: { unsent: Uint8Array; requests: number; isBack: boolean }): void {
+  #deliver(fd: number, { unsent, requests, received, isBack }: Parcel): void {
     this.#id = this.#owner.enter(this)
     try {
       this.#owner.deliveries.add({
-        item: { connection: this.#id, watch: this.#options.route !== undefined, requests },
+        item: { connection: this.#id, watch: this.#options.route !== undefined, requests, received },
         fd,
         unsent,
         isBack,
@@ -193,16 +209,12 @@ export class PreloadConnection implements AdoptedConnection {
     this.lost()
   }
 
-  #resume(fd: number, offered: boolean): void {
+  #resume(fd: number, { received, requests }: Pick<Parcel, 'received' | 'requests'>): void {
     this.#goesOn()
     this.#requestsBefore += this.#requestsHere
     this.#requestsHere = 0
-    this.#deliverAgain(fd, offered ? 1 : 0)
-  }
-
-  #deliverAgain(fd: number, requests: number): void {
     try {
-      this.#deliver(fd, { unsent: NOTHING, requests, isBack: true })
+      this.#deliver(fd, { unsent: NOTHING, received, requests, isBack: true })
     } catch (error) {
       this.#owner.report(error)
       resetAndClose(fd)
@@ -277,4 +289,10 @@ export class PreloadConnection implements AdoptedConnection {
     signal.addEventListener('abort', cancel)
     promise.then(ignore, ignore)
   }
+}
+
+/** A copy of the request head that these bytes begin with, nothing when they do not. */
+function headIn(bytes: Uint8Array): Uint8Array {
+  const end = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf('\r\n\r\n')
+  return bytes.slice(0, end < 0 ? 0 : end + 4)
 }

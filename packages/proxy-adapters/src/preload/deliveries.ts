@@ -36,7 +36,8 @@ interface State extends Delivery {
 }
 
 export interface DeliveriesOptions {
-  readonly listener: Endpoint
+  /** Undefined when the program looks into the mailbox by itself. */
+  readonly listener: Endpoint | undefined
   readonly mailbox: Mailbox
   readonly secret: Uint8Array
   /** Milliseconds until a delivery fails. */
@@ -148,8 +149,10 @@ export class Deliveries {
   }
 
   #knockFor(state: State): void {
+    const { listener } = this.#options
+    if (listener === undefined) return
     try {
-      state.knock = this.#spare.pop() ?? new Knock(this.#options.listener, this.#knock)
+      state.knock = this.#spare.pop() ?? new Knock(listener, this.#knock)
     } catch (error) {
       state.knock = undefined
       state.obstacle = error
@@ -167,6 +170,14 @@ export class Deliveries {
     for (const state of [...this.#waiting.values(), ...this.#posted.values()])
       if (now >= state.deadline) this.#fail(state, expired(state))
     this.#post()
+    if (this.#options.listener !== undefined) this.#knockAgain()
+    if (this.#posted.size === 0) for (const knock of this.#spare.splice(0)) knock.close()
+    if (this.#posted.size + this.#waiting.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #knockAgain(): void {
     for (const state of this.#posted.values()) {
       if (state.knock?.over === false) continue
       // The program's word may be on its way: it has one more turn.
@@ -177,10 +188,6 @@ export class Deliveries {
       state.knock?.close()
       this.#knockFor(state)
     }
-    if (this.#posted.size === 0) for (const knock of this.#spare.splice(0)) knock.close()
-    if (this.#posted.size + this.#waiting.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
   }
 
   #fail(state: State, error: PreloadError): void {

@@ -9,8 +9,11 @@ export interface PreloadServerOptions {
    * user can write to.
    */
   readonly socket: string
-  /** Where the server program listens, on this host; `0.0.0.0` and `::` are understood. */
-  readonly listener: Endpoint
+  /**
+   * Where the server program listens, on this host; `0.0.0.0` and `::` are understood. Left out, its processes look into the mailbox by
+   * themselves, as nginx does with `xoffload_adopt`, and nobody knocks.
+   */
+  readonly listener?: Endpoint | undefined
   /** Users (uid) as whom processes of the server program run, besides root and this process's own: such as www-data. */
   readonly users?: readonly number[]
   /** Milliseconds until the program must have accepted a connection. Default 4000. */
@@ -57,10 +60,14 @@ export interface PreloadAdoptOptions {
 /** A connection that was taken back from the server program. A client that resets it meanwhile is noticed by who freezes it. */
 export interface PreloadSuspended extends SuspendedConnection {
   /**
-   * The head of the request that is next, when `route` was asked about it. It is still in the kernel's queue, and goes along in a snapshot:
-   * `received` is empty. Overwritten when the connection goes on or is closed.
+   * The head of the request that is next, when `route` was asked about it or the program has read it. A program with the shim has not: the head
+   * is still in the kernel's queue and goes along in a snapshot, and `received` is empty. nginx's module has, and then `received` begins
+   * with it. Both are overwritten when the connection goes on or is closed.
    */
   readonly next: Uint8Array
-  /** The descriptor is the caller's from now on, and this server has nothing more to do with the connection. Instead of `close` or `resume`. */
+  /**
+   * The descriptor is the caller's from now on, and this server has nothing more to do with the connection. Instead of `close` or `resume`;
+   * `received` is to be copied before.
+   */
   take(): number
 }

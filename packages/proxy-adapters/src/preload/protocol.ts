@@ -1,4 +1,5 @@
-// What the shim and this side say to each other: preload/src/protocol.h describes it, and both files must agree.
+// What the shim and this side say to each other: preload/src/protocol.h describes it, and both files must agree. What nginx's module says
+// differently is in nginx/src/ngx_http_xoffload_adopt.h.
 import { endianness } from 'node:os'
 import { PreloadError } from './errors.ts'
 
@@ -11,8 +12,10 @@ const KNOCK_MAGIC = 'xoffload-knock\r\n'
 /** Both sides run on one machine: numbers are in its byte order. */
 const LITTLE_ENDIAN = endianness() === 'LE'
 
+const NOTHING = new Uint8Array(0)
 const ITEM_WATCH = 1
 const ITEM_LENGTH = 16
+const NUMBER_LENGTH = 8
 const SHIM_MESSAGE_LENGTH = 24
 const AGENT_MESSAGE_LENGTH = 48
 const SECRET_OFFSET = 32
@@ -64,10 +67,13 @@ export interface MailboxItem {
   readonly watch: boolean
   /** It does not ask about so many requests. */
   readonly requests: number
+  /** What was read of the connection and not served; the program reads it before all others. Only for nginx's module. */
+  readonly received?: Uint8Array
 }
 
-export function encodeItem({ connection, watch, requests }: MailboxItem): Uint8Array {
-  const bytes = new Uint8Array(ITEM_LENGTH)
+export function encodeItem({ connection, watch, requests, received = NOTHING }: MailboxItem): Uint8Array {
+  const bytes = new Uint8Array(ITEM_LENGTH + received.length)
+  bytes.set(received, ITEM_LENGTH)
   const view = new DataView(bytes.buffer)
   view.setBigUint64(0, connection, LITTLE_ENDIAN)
   view.setUint32(8, watch ? ITEM_WATCH : 0, LITTLE_ENDIAN)
@@ -77,8 +83,13 @@ export function encodeItem({ connection, watch, requests }: MailboxItem): Uint8A
 
 /** The connection's number at the start of an item, and of what a connection is given back with. */
 export function connectionIn(bytes: Uint8Array): bigint | undefined {
-  if (bytes.byteLength < 8) return undefined
+  if (bytes.byteLength < NUMBER_LENGTH) return undefined
   return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, LITTLE_ENDIAN)
+}
+
+/** What a connection is given back with behind its number: bytes that were read of it and not served. */
+export function receivedIn(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(NUMBER_LENGTH)
 }
 
 /** The bytes that a knock carries. */

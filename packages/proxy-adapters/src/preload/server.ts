@@ -74,7 +74,7 @@ export class PreloadServer {
     }
   }
 
-  /** Processes that have introduced themselves: each does when it first accepts a connection that is meant for it. */
+  /** Processes that have introduced themselves: with the shim, each does when it first accepts a connection that is meant for it. */
   get processes(): readonly ServerProcess[] {
     return [...this.#processes.values()]
       .filter(({ welcomed }) => welcomed)
@@ -96,16 +96,17 @@ export class PreloadServer {
    * `no-listener`, `not-loaded`, `timeout` or `closed`.
    */
   async ready({ timeoutMilliseconds = DEFAULT_READY_TIMEOUT } = {}): Promise<void> {
+    const { listener } = this.#options
     const deadline = performance.now() + timeoutMilliseconds
     while (this.processes.length === 0) {
       if (this.#closed) throw new PreloadError('closed', 'the server was closed')
-      if (performance.now() >= deadline) throw explainListener(this.#options.listener)
-      const knock = new Knock(this.#options.listener, encodeKnock(this.#secret))
+      if (performance.now() >= deadline) throw this.#explain()
+      const knock = listener === undefined ? undefined : new Knock(listener, encodeKnock(this.#secret))
       try {
         await Promise.race([this.#introduced.promise, Bun.sleep(TICK)])
-        void knock.over
+        void knock?.over
       } finally {
-        knock.close()
+        knock?.close()
       }
     }
   }
@@ -130,6 +131,13 @@ export class PreloadServer {
     this.#connections.close()
     this.#mailbox.close()
     this.#introduced.resolve()
+  }
+
+  #explain(): PreloadError {
+    const { listener, socket } = this.#options
+    if (listener !== undefined) return explainListener(listener)
+    const advice = `does it run, with "xoffload_adopt unix:${socket};", and may its processes enter that folder?`
+    return new PreloadError('timeout', `no process of the server program has connected: ${advice}`)
   }
 
   #connected(socket: Socket<unknown>): void {

@@ -7,6 +7,7 @@ import {
   connectionIn,
   encodeAgentMessage,
   PROTOCOL_VERSION,
+  receivedIn,
   ShimMessageDecoder,
 } from './protocol.ts'
 
@@ -18,6 +19,14 @@ export interface Welcome {
   readonly mailbox: number
 }
 
+/** A connection that a process has given back. */
+export interface Returned {
+  /** The receiver's to close. Undefined when this process may not open more files: then nobody has the connection any more. */
+  readonly fd: number | undefined
+  /** What the process has read of it and not served. */
+  readonly received: Uint8Array
+}
+
 /** One process of the server program, with the shim in it. */
 export class ShimProcess {
   readonly peer: PeerCredentials
@@ -27,7 +36,7 @@ export class ShimProcess {
   readonly #socket: Socket<unknown>
   readonly #fd: number
   /** Connections that were given back, by number, until the message comes that tells of them. */
-  readonly #returned = new Map<bigint, number>()
+  readonly #returned = new Map<bigint, Returned>()
   /** Orders that there was no room for. One for each connection at most, the last one. */
   readonly #unsent = new Map<bigint, Uint8Array>()
   #returns: number | undefined
@@ -92,16 +101,16 @@ export class ShimProcess {
     this.#unsent.delete(connection)
   }
 
-  /** The descriptor of a connection that the process has given back: the caller's to close. Undefined when it sent none. */
-  takeReturned(connection: bigint): number | undefined {
+  /** A connection that the process has given back. Undefined when it sent none. */
+  takeReturned(connection: bigint): Returned | undefined {
     this.#receiveReturned()
-    const fd = this.#returned.get(connection)
+    const returned = this.#returned.get(connection)
     this.#returned.delete(connection)
-    return fd
+    return returned
   }
 
-  /** All that it has given back, and not told of: the caller's to close. */
-  takeAllReturned(): readonly (readonly [bigint, number])[] {
+  /** All that it has given back, and not told of. */
+  takeAllReturned(): readonly (readonly [bigint, Returned])[] {
     this.#receiveReturned()
     const all = [...this.#returned]
     this.#returned.clear()
@@ -115,7 +124,7 @@ export class ShimProcess {
     this.#closed = true
     this.#socket.terminate()
     if (this.#returns !== undefined) closeFd(this.#returns)
-    for (const fd of this.#returned.values()) closeFd(fd)
+    for (const { fd } of this.#returned.values()) if (fd !== undefined) closeFd(fd)
     this.#returned.clear()
   }
 
@@ -127,9 +136,10 @@ export class ShimProcess {
       const connection = connectionIn(message.bytes)
       const [fd, ...others] = message.fds
       others.forEach(closeFd)
-      if (fd === undefined) continue
-      if (connection === undefined || this.#returned.has(connection)) closeFd(fd)
-      else this.#returned.set(connection, fd)
+      if (fd === undefined && !message.descriptorsLost) continue
+      if (connection !== undefined && !this.#returned.has(connection))
+        this.#returned.set(connection, { fd, received: receivedIn(message.bytes) })
+      else if (fd !== undefined) closeFd(fd)
     }
   }
 

@@ -2,20 +2,22 @@ import type { RequestHead } from '../http/index.ts'
 import { PreloadError } from './errors.ts'
 import type { PreloadSuspended } from './options.ts'
 
-const NOTHING = new Uint8Array(0)
-
 /** What the connection does when whoever has it is done. */
 export interface End {
-  resume(): void
+  /** `received` is to be read before all that is in the socket. */
+  resume(received: Uint8Array): void
   close(): void
   /** The descriptor is somebody else's. */
   leave(): void
 }
 
+/** What a connection that was taken back stands with. */
+export type Standing = Pick<PreloadSuspended, 'fd' | 'received' | 'next' | 'head' | 'requests'>
+
 /** A connection in the hands of whoever took it back. */
 export class TakenBack implements PreloadSuspended {
   readonly fd: number
-  readonly received = NOTHING
+  readonly received: Uint8Array
   readonly next: Uint8Array
   readonly head: RequestHead | undefined
   readonly response = undefined
@@ -25,8 +27,9 @@ export class TakenBack implements PreloadSuspended {
   #over = false
   #closed = false
 
-  constructor(standing: Pick<PreloadSuspended, 'fd' | 'next' | 'head' | 'requests'>, end: End) {
+  constructor(standing: Standing, end: End) {
     this.fd = standing.fd
+    this.received = standing.received
     this.next = standing.next
     this.head = standing.head
     this.requests = standing.requests
@@ -39,8 +42,9 @@ export class TakenBack implements PreloadSuspended {
 
   resume(): void {
     if (this.#over) return
+    const received = this.received.slice()
     this.#finish()
-    this.#end.resume()
+    this.#end.resume(received)
   }
 
   close(): void {
@@ -62,6 +66,7 @@ export class TakenBack implements PreloadSuspended {
   #finish(): void {
     this.#over = true
     this.next.fill(0)
+    this.received.fill(0)
   }
 
   /** The server is closed. */

@@ -1,6 +1,6 @@
 // The gateway process's side, with workers that say what nginx says, and what it does not.
 import { afterEach, expect, test } from 'bun:test'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { closeFd, unixPair } from '@xoffload/linux'
@@ -160,6 +160,40 @@ test('there is a limit to the number of workers', async () => {
   await new FakeWorker(socket).hello()
   await new FakeWorker(socket).ended()
   expect(errors.map(({ reason }) => reason)).toEqual(['busy'])
+})
+
+/** Takes all descriptors that this process may have, and returns what gives them back. */
+function exhaustDescriptors(): () => void {
+  const limit = (nofile: string) => Bun.spawnSync(['prlimit', '--pid', `${process.pid}`, `--nofile=${nofile}`])
+  const [, before = ''] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []
+  limit('512:')
+  const taken: number[] = []
+  try {
+    for (;;) taken.push(openSync('/dev/null', 'r'))
+  } catch {
+    // There are no more.
+  }
+  return () => {
+    taken.splice(0).forEach(closeSync)
+    limit(`${before}:`)
+  }
+}
+
+test('a gateway that may not open more files refuses what it cannot take', async () => {
+  const { socket, errors } = await open({ onArrival: async () => ({ result: 'handed-off' }) })
+  const worker = new FakeWorker(socket)
+  await worker.hello()
+  const fd = await connection()
+  const giveBack = exhaustDescriptors()
+  afterTest(giveBack)
+  worker.offer(encodeOffer(1n, 'GET'), [fd])
+  const reason = 'the gateway may not open more files'
+  expect(await worker.answer()).toEqual({ type: REFUSED as number, id: 1n, reason })
+  giveBack()
+  worker.offer(encodeOffer(2n, 'GET'), [fd])
+  closeFd(fd)
+  expect(await worker.answer()).toMatchObject({ type: HANDED_OFF, id: 2n })
+  expect(errors).toEqual([])
 })
 
 test('the path is taken', async () => {

@@ -1,9 +1,9 @@
 // Kills a process that owns a device. For tests inside the guest.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Rule } from '@xoffload/core'
-import { rulesToText } from './flower-owner.ts'
+import { rulesToText } from '../../../../packages/redirect-ebpf/test/netns/conformance/rule-text.ts'
 
 export interface CrashProgram extends AsyncDisposable {
   /** Opens the device in another process, puts the rules, and resolves when that process is dead. */
@@ -15,11 +15,14 @@ export async function buildCrashProgram(): Promise<CrashProgram> {
   const directory = await mkdtemp(join(tmpdir(), 'xoffload-crash-'))
   const worker = new URL('worker.ts', import.meta.resolve('@xoffload/redirect-flower')).pathname
   const owner = new URL('flower-owner.ts', import.meta.url).pathname
-  // Side by side, as in the published packages: there the redirector finds its worker.
-  await Bun.build({ entrypoints: [owner, worker], outdir: directory, naming: '[name].js', target: 'bun' })
+  // As in the published packages: the worker beside it, the BPF objects in a folder beside that.
+  const outdir = join(directory, 'dist')
+  await Bun.build({ entrypoints: [owner, worker], outdir, naming: '[name].js', target: 'bun' })
+  const objects = new URL('../bpf', import.meta.resolve('@xoffload/redirect-ebpf')).pathname
+  await cp(objects, join(directory, 'bpf'), { recursive: true })
   return {
     async crash(kind, device, rules) {
-      const command = [process.execPath, join(directory, 'flower-owner.js'), kind, device, rulesToText(rules)]
+      const command = [process.execPath, join(outdir, 'flower-owner.js'), kind, device, rulesToText(rules)]
       const child = Bun.spawn(command, { stdout: 'pipe', stderr: 'inherit' })
       const { value } = await child.stdout.getReader().read()
       child.kill('SIGKILL')

@@ -5,9 +5,11 @@ import type { NetworkUnderTest } from '@xoffload/core/conformance'
 import {
   decodeAcknowledgement,
   deleteClsact,
+  detachXdp,
   LinuxError,
   netlinkMessages,
   PacketSocket,
+  queryXdp,
   Rtnetlink,
   requestLength,
   TcSocket,
@@ -37,7 +39,8 @@ export async function makeSegment(port: NicPort): Promise<FlowerSegment> {
   using undo = new DisposableStack()
   using rtnetlink = new Rtnetlink()
   const indexOf = (name: string) => rtnetlink.link(name)?.index ?? 0
-  const open = (name: string) => undo.use(PacketSocket.open({ device: indexOf(name), ignoreOutgoing: true }))
+  const open = (name: string) =>
+    undo.use(PacketSocket.open({ device: indexOf(name), ignoreOutgoing: true, vlanTags: true }))
   const host = indexOf(port.host)
   const wire = open(port.wire)
   const stack = open(port.host)
@@ -67,7 +70,10 @@ export async function makeSegment(port: NicPort): Promise<FlowerSegment> {
       },
       stackPackets: () => count('snmp', /^Tcp: (?:-?\d+ ){9}(\d+)/m) + count('snmp', /^Ip: (?:\d+ ){13}(\d+)/m),
     },
-    clean: () => removeClsact(requests, host),
+    clean() {
+      if (queryXdp(host) !== undefined) detachXdp(host, 'generic')
+      removeClsact(requests, host)
+    },
     [Symbol.dispose]: () => kept.dispose(),
   }
 }
