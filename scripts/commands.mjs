@@ -49,8 +49,18 @@ const bench = (args, env) => {
   return { ...needs, debianPackages: [...needs.debianPackages, ...(args.includes('nginx') ? ['haproxy'] : [])] }
 }
 
+/** @type {Command['needs']} All tiers. */
+const everything = (args, env) => {
+  const parts = [namespaces(args, env), guest(args, env)]
+  return {
+    privilege: parts.some(({ privilege }) => privilege),
+    debianPackages: [...new Set(parts.flatMap(({ debianPackages }) => debianPackages))],
+    guest: parts.some((part) => part.guest),
+  }
+}
+
 /**
- * What the tests of a tier need; all tiers together need what the last one does.
+ * What the tests of a tier need.
  *
  * @type {ReadonlyMap<string, Command['needs']>}
  */
@@ -65,7 +75,7 @@ const tests = (args, env) => {
   const tier = args
     .find((arg, index) => arg.startsWith('--tier=') || args[index - 1] === '--tier')
     ?.replace('--tier=', '')
-  const { debianPackages, ...needs } = (tiers.get(tier ?? '') ?? guest)(args, env)
+  const { debianPackages, ...needs } = (tiers.get(tier ?? '') ?? everything)(args, env)
   return { ...needs, debianPackages: checksRun(args, env) ? [...debianPackages, ...bpfCompiler] : debianPackages }
 }
 
@@ -75,7 +85,7 @@ export const commands = {
   bench: { entry: 'bench/src/main.ts', needs: bench },
   soak: { entry: 'testbed/src/soak/main.ts', needs: testbed },
   guest: { entry: 'testbed/src/guest/main.ts', needs: guest },
-  conformance: { entry: 'testbed/src/conformance/main.ts', needs: testbed },
+  conformance: { entry: 'testbed/src/conformance/main.ts', needs: guest },
   simulate: { entry: 'testbed/src/simulate/main.ts', needs: nothing },
   test: { entry: 'scripts/test.ts', needs: tests },
   check: { entry: 'scripts/check.ts', needs: nothing },

@@ -78,6 +78,12 @@ describe('what a command needs', () => {
     expect(needsOf('test', ['--tier', 'netns'])?.debianPackages).toContain('nginx-light')
   })
 
+  test('is what every tier needs when none is named', () => {
+    const all: readonly string[] = needsOf('test', []).debianPackages
+    for (const tier of ['pure', 'netns', 'guest'])
+      expect(all).toEqual(expect.arrayContaining([...needsOf('test', ['--tier', tier]).debianPackages]))
+  })
+
   test('is a machine for the guest when tests run in it', () => {
     for (const args of [[], ['--tier', 'guest'], ['--tier=guest'], ['flower']]) {
       expect(needsOf('test', args)).toMatchObject({ privilege: true, guest: true })

@@ -1,12 +1,11 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Endpoint, formatEndpoint } from '@xoffload/core'
-import { TestbedError } from '../errors.ts'
 import type { Host } from '../host.ts'
 import type { HostProcess } from '../host-process.ts'
 import { tool } from '../tools.ts'
+import { nginxModule } from './nginx-module.ts'
 
-const adapter = join(import.meta.dir, '../../../packages/proxy-adapters/nginx')
 /** nginx's workers in Debian. */
 const USER = 'www-data'
 
@@ -56,13 +55,6 @@ export class NginxGateway {
     // The workers are not root.
     for (const path of [host.directory, directoryOf(host), folder]) chmodSync(path, 0o755)
     return { socket: join(folder, 'nginx.sock'), users: [USER] }
-  }
-
-  /** Builds the module unless that was done: half a minute. Throws {@link TestbedError} with the compiler's words. */
-  static async build(): Promise<void> {
-    const child = Bun.spawn(['bash', join(adapter, 'build.sh')], { stdout: 'ignore', stderr: 'pipe' })
-    const text = await new Response(child.stderr).text()
-    if ((await child.exited) !== 0) throw new TestbedError(text)
   }
 
   /** Starts nginx and waits until it listens. The gateway process may be started before or after. */
@@ -119,7 +111,7 @@ function configuration({ directory, socket, log }: Places, options: NginxGateway
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   const lines = (values: readonly string[], indent: string) => values.join(`\n${indent}`)
   return `
-load_module ${adapter}/build/ngx_http_xoffload_module.so;
+load_module ${nginxModule};
 user ${USER};
 worker_processes ${workers};
 daemon off;

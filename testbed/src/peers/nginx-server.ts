@@ -11,7 +11,8 @@ export interface NginxServerOptions {
   readonly listen: readonly string[]
   /** Default 2. */
   readonly workers?: number
-  /** Lines for the `events`, `http` and `server` blocks. */
+  /** Lines for the top of the configuration, and for the `events`, `http` and `server` blocks. */
+  readonly main?: readonly string[]
   readonly events?: readonly string[]
   readonly http?: readonly string[]
   readonly server?: readonly string[]
@@ -44,7 +45,7 @@ export async function nginxServer(host: Host, options: NginxServerOptions): Prom
 }
 
 function configuration(directory: string, options: NginxServerOptions): string {
-  const { listen, workers = 2, events = [], http = [], server = [] } = options
+  const { listen, workers = 2, main = [], events = [], http = [], server = [] } = options
   const lines = (values: readonly string[]) => values.join('\n    ')
   return `
 user www-data;
@@ -52,6 +53,7 @@ worker_processes ${workers};
 daemon off;
 pid ${directory}/nginx.pid;
 error_log stderr notice;
+${main.join('\n')}
 
 events {
     worker_connections 4096;

@@ -3,14 +3,15 @@ import { afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
-import { NginxGateway, type NginxRequest } from '../../src/deployment/nginx-gateway.ts'
+import type { NginxRequest } from '../../src/deployment/nginx-gateway.ts'
+import { buildNginxModule } from '../../src/deployment/nginx-module.ts'
 import { command } from '../../src/deployment/programs.ts'
 import { wrk } from '../../src/peers/wrk.ts'
 import type { Step } from '../../src/soak/scripted-client.ts'
 import { errorsOf, NginxFronted } from './nginx-gateway-hosts.ts'
 
 setDefaultTimeout(120_000)
-beforeAll(() => NginxGateway.build(), 300_000)
+beforeAll(() => buildNginxModule(), 300_000)
 
 const SERVERS = ['server1', 'server2']
 const ask = (start: number): Step[] => [{ send: [{ kind: 'memory', start, length: 50_000 }] }, { answers: true }]

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ports } from '../../src/deployment/configuration.ts'
 import { editConfiguration } from '../../src/deployment/edit-configuration.ts'
 import { NginxGateway } from '../../src/deployment/nginx-gateway.ts'
+import { buildNginxModule } from '../../src/deployment/nginx-module.ts'
 import { wrk } from '../../src/peers/wrk.ts'
 import { eventually } from './adopting-nginx.ts'
 import { errorsOf } from './nginx-gateway-hosts.ts'
@@ -12,7 +13,7 @@ import { exchanges, http, malformed, server } from './nginx-requests.ts'
 import { NginxHosts } from './preload-hosts.ts'
 
 setDefaultTimeout(120_000)
-beforeAll(() => NginxGateway.build(), 300_000)
+beforeAll(() => buildNginxModule(), 300_000)
 
 const SERVERS = ['server1', 'server2']
 /** Refused by whichever nginx reads it first. */

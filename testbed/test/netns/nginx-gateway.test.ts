@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ports } from '../../src/deployment/configuration.ts'
-import { NginxGateway, type NginxRequest } from '../../src/deployment/nginx-gateway.ts'
+import type { NginxRequest } from '../../src/deployment/nginx-gateway.ts'
+import { buildNginxModule } from '../../src/deployment/nginx-module.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import { wrk } from '../../src/peers/wrk.ts'
 import { rampBytes } from '../../src/ramp/ramp.ts'
@@ -37,7 +38,7 @@ let fronted: NginxFronted
 let upload: string
 
 beforeAll(async () => {
-  await NginxGateway.build()
+  await buildNginxModule()
   fronted = await NginxFronted.start({
     servers: SERVERS,
     limits: { headBytes: 4096 },

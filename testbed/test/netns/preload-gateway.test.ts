@@ -37,15 +37,16 @@ function errorsOf({ socketErrors, non2xx }: WrkResult): number {
 }
 
 describe.each([
-  ['never', undefined],
-  ['before every request', 1],
-])('moved %s', (_, every) => {
+  ['never', undefined, 'preload'],
+  ['before every request', 1, 'preload'],
+  ["before every request, by nginx's module", 1, 'nginx'],
+] as const)('moved %s', (_, every, adapter) => {
   let hosts: NginxHosts
   let upload: string
   const uploaded = Buffer.alloc(UPLOAD, 'What goes up is what comes down. ')
 
   beforeAll(async () => {
-    hosts = await NginxHosts.start({ servers: SERVERS, http, server, ...(every !== undefined && { every }) })
+    hosts = await NginxHosts.start({ servers: SERVERS, http, server, adapter, ...(every !== undefined && { every }) })
     upload = join(hosts.client.directory, 'upload')
     writeFileSync(upload, uploaded)
   }, TIMEOUT)

@@ -16,6 +16,7 @@ import {
   Testbed,
 } from '@xoffload/testbed'
 import { callControlApi } from '../../src/deployment/control-api.ts'
+import { buildNginxModule, nginxModule } from '../../src/deployment/nginx-module.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { complaintsOf, eventually, files, workersOf } from './adopting-nginx.ts'
@@ -28,6 +29,8 @@ export interface NginxHostsOptions {
   readonly servers: readonly string[]
   /** Connections are offered to the gateway after so many requests. Without it: never. */
   readonly every?: number
+  /** How nginx takes connections: by the library that is loaded before it, or by its module. Default `preload`. */
+  readonly adapter?: 'preload' | 'nginx'
   /** Lines for nginx's `http` and `server` blocks. */
   readonly http?: readonly string[]
   readonly server?: readonly string[]
@@ -187,11 +190,12 @@ async function startServers(testbed: Testbed, gateway: Host, options: NginxHosts
   if (testbed.service === undefined) throw new Error('no service address')
   const hosts = options.servers.map((name) => testbed.host(name))
   const configuration = await Configuration.create(gateway, hosts, testbed.service)
-  const { http = [], server = [], every } = options
+  const { http = [], server = [], every, adapter = 'preload' } = options
+  if (adapter === 'nginx') await buildNginxModule()
   const plain = testbed.host('plain')
   await nginxServer(plain, { port: ports.service, listen: [`${ports.service}`], files, http, server })
   const servers: NginxHost[] = []
-  for (const host of hosts) servers.push(await startNginxHost(host, configuration, { http, server, every }))
+  for (const host of hosts) servers.push(await startNginxHost(host, configuration, { http, server, every, adapter }))
   for (const host of [plain, ...hosts]) prepareFiles(host)
   return { servers, configuration, socket: join(gateway.directory, 'api.sock') }
 }
@@ -199,16 +203,31 @@ async function startServers(testbed: Testbed, gateway: Host, options: NginxHosts
 async function startNginxHost(
   host: Host,
   configuration: Configuration,
-  { http, server, every }: { http: readonly string[]; server: readonly string[]; every: number | undefined },
+  {
+    http,
+    server,
+    every,
+    adapter,
+  }: Required<Pick<NginxHostsOptions, 'http' | 'server' | 'adapter'>> & {
+    readonly every: number | undefined
+  },
 ): Promise<NginxHost> {
   const socket = join(host.directory, 'nginx.sock')
   // Where it tells clients to go names this port.
   const port = ports.service
   const listen = [`[::]:${port} ipv6only=off`]
-  const nginx = await nginxServer(host, { port, listen, files, http, server, env: preloadEnvironment(socket) })
+  const common = { port, listen, files, http }
+  const nginx = await nginxServer(
+    host,
+    adapter === 'preload'
+      ? { ...common, server, env: preloadEnvironment(socket) }
+      : { ...common, server: [...server, `xoffload_adopt unix:${socket};`], main: [`load_module ${nginxModule};`] },
+  )
   const file = await configuration.serverFile(host)
   editConfiguration(file, (config) => {
-    config.application = { preload: { socket, listener: `[::]:${port}`, users: ['www-data'] } }
+    const users = ['www-data']
+    config.application =
+      adapter === 'preload' ? { preload: { socket, listener: `[::]:${port}`, users } } : { nginx: { socket, users } }
     if (every !== undefined) config.moves = { requests: every }
   })
   return { host, nginx, agent: await startAgent(host, configuration, file), file }

@@ -22,13 +22,13 @@ export const preloadCommand = defineCommand({
   run: ({ args }) =>
     reportErrors(async () => {
       const { application, control } = await loadConfig('server', args.config)
-      if (application.preload === undefined)
+      if (application.program?.adapter !== 'preload')
         throw new XoffloadError(
           'USAGE',
           `${args.config} has no table application.preload: no program is to take connections`,
         )
       const user = args.user === undefined ? statSync(control.key).uid : userNumber(args.user)
-      const variables = preloadEnvironment(application.preload.socket, { user, environment: {} })
+      const variables = preloadEnvironment(application.program.socket, { user, environment: {} })
       console.log('[Service]')
       for (const [name, value] of Object.entries(variables)) console.log(`Environment="${name}=${value}"`)
     }),

@@ -7,6 +7,6 @@ export { type ConfigKind, type ConfigOf, loadApiConfig, loadConfig } from './loa
 export type { HardwareConfig, HardwareType, RedirectorConfig } from './redirector.ts'
 export { configReference } from './reference.ts'
 export type { ApplicationConfig, ServerConfig } from './server.ts'
-export type { ServerProgramConfig } from './server-preload.ts'
+export type { ServerProgramConfig } from './server-program.ts'
 export { type ServerFile, serverSchema } from './server-schema.ts'
 export { tunnelOverhead } from './tunnel.ts'

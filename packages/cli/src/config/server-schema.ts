@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { address, atLeastOne, count, device, file, hostName, listen, logLevel, port } from './schema.ts'
-import { preloadSchema } from './server-preload.ts'
+import { nginxSchema, preloadSchema } from './server-program.ts'
 import { tunnelSchema } from './tunnel.ts'
 
 const closed = { additionalProperties: false } as const
@@ -39,13 +39,14 @@ export const serverSchema = Type.Object(
       {
         module: Type.Optional(
           file(
-            'A module whose default export is a fetch handler, or an object with one (an Elysia app). Either this or `preload`.',
+            'A module whose default export is a fetch handler, or an object with one (an Elysia app). One of this, `preload` and `nginx`.',
           ),
         ),
         listen: Type.Optional(
           listen('Where the module serves ordinary connections too, such as those that a gateway proxies.'),
         ),
         preload: Type.Optional(preloadSchema),
+        nginx: Type.Optional(nginxSchema),
       },
       { ...closed, description: 'The application: what answers requests.' },
     ),

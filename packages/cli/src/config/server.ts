@@ -2,7 +2,7 @@ import type { Endpoint } from '@xoffload/core'
 import type { TunnelDeviceOptions } from '@xoffload/linux'
 import type { ControlFiles } from './gateway.ts'
 import type { Resolver } from './resolve.ts'
-import { resolvePreload, type ServerProgramConfig } from './server-preload.ts'
+import { resolveNginx, resolvePreload, type ServerProgramConfig } from './server-program.ts'
 import type { ServerFile } from './server-schema.ts'
 import { resolveTunnel } from './tunnel.ts'
 
@@ -12,9 +12,9 @@ export type ApplicationConfig =
       /** An absolute path. */
       readonly module: string
       readonly listen?: Endpoint
-      readonly preload?: undefined
+      readonly program?: undefined
     }
-  | { readonly module?: undefined; readonly listen?: undefined; readonly preload: ServerProgramConfig }
+  | { readonly module?: undefined; readonly listen?: undefined; readonly program: ServerProgramConfig }
 
 /** A server agent's configuration, checked and complete. */
 export interface ServerConfig {
@@ -57,16 +57,16 @@ export function resolveServer(file: string, raw: ServerFile, resolver: Resolver)
     'address and port',
     services.map((service, index) => [`services[${index}]`, service] as const),
   )
-  const { preload } = application
+  const listener = application.program?.listener
   const ipv6 = services.findIndex(({ address }) => address.includes(':'))
-  if (preload !== undefined && ipv6 >= 0 && !preload.listener.address.includes(':')) {
+  if (listener !== undefined && ipv6 >= 0 && !listener.address.includes(':')) {
     // A program with an IPv4 listener does not expect IPv6 addresses of what it accepts there.
     const text = `expected an IPv6 listener (of nginx: "listen [::]:80 ipv6only=off"), because services[${ipv6}] is IPv6`
     resolver.problem('application.preload.listener', text)
   }
   const taken: [key: string, endpoint: Endpoint][] = [['control.listen', listen]]
   if (application.listen !== undefined) taken.push(['application.listen', application.listen])
-  if (preload !== undefined) taken.push(['application.preload.listener', preload.listener])
+  if (listener !== undefined) taken.push(['application.preload.listener', listener])
   resolver.uniqueEndpoints('address and port', taken)
   return {
     file,
@@ -92,19 +92,21 @@ export function resolveServer(file: string, raw: ServerFile, resolver: Resolver)
 }
 
 function resolveApplication(
-  { module, listen, preload }: ServerFile['application'],
+  { module, listen, preload, nginx }: ServerFile['application'],
   resolver: Resolver,
 ): ApplicationConfig {
-  if (preload === undefined) {
+  const adapter = preload === undefined ? 'nginx' : 'preload'
+  if (preload === undefined && nginx === undefined) {
     if (module === undefined)
-      resolver.problem('application.module', 'is missing: expected the path of a file, or a table `preload`')
+      resolver.problem('application.module', 'is missing: expected the path of a file, or a table `preload` or `nginx`')
     const path = module === undefined ? '' : resolver.file('application.module', module)
     return listen === undefined ? { module: path } : { module: path, listen: resolver.endpoint(listen) }
   }
-  for (const [key, value] of Object.entries({ module, listen })) {
+  for (const [key, value] of Object.entries({ module, listen, ...(adapter === 'preload' && { nginx }) })) {
     if (value === undefined) continue
-    const text = `has no meaning together with \`application.preload\`: that program answers requests`
+    const text = `has no meaning together with \`application.${adapter}\`: that program answers requests`
     resolver.problem(`application.${key}`, text)
   }
-  return { preload: resolvePreload(preload, resolver) }
+  if (preload !== undefined) return { program: resolvePreload(preload, resolver) }
+  return { program: resolveNginx(nginx as NonNullable<typeof nginx>, resolver) }
 }

@@ -231,16 +231,16 @@ export class ServerAgent {
 
   /** Connections that a server program has outlive this process. */
   #openJournal({ application, fetch }: ServerAgentOptions, onError: ErrorListener): ArrivalJournal | undefined {
-    const { preload } = this.#config.application
-    if (preload === undefined || application !== undefined || fetch !== undefined) return undefined
-    return ArrivalJournal.open(`${preload.socket}.connections`, (error) => onError(error, { step: 'journal' }))
+    const { program } = this.#config.application
+    if (program === undefined || application !== undefined || fetch !== undefined) return undefined
+    return ArrivalJournal.open(`${program.socket}.connections`, (error) => onError(error, { step: 'journal' }))
   }
 
   async #serve(loaded: LoadedApplication | undefined, served: ServedConnections): Promise<Application<RestoredSocket>> {
-    const { preload } = this.#config.application
-    if (loaded !== undefined || preload === undefined) return this.#serveHttp(loaded as LoadedApplication, served)
+    const { program } = this.#config.application
+    if (loaded !== undefined || program === undefined) return this.#serveHttp(loaded as LoadedApplication, served)
     const { adoptTimeout, handoffs } = this.#config.limits
-    const options = { config: preload, log: this.#log, adoptTimeout, maximumWaiting: handoffs }
+    const options = { config: program, log: this.#log, adoptTimeout, maximumWaiting: handoffs }
     this.#program = await ServerProgram.start(options)
     return this.#program.application(served)
   }

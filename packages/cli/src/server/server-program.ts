@@ -39,9 +39,12 @@ export class ServerProgram {
   /** Listens for the program, which may be started before or after. Rejects with a PreloadError, and with the file system's error. */
   static async start(options: ServerProgramOptions): Promise<ServerProgram> {
     const program = new ServerProgram(options)
-    const { config, log, adoptTimeout, maximumWaiting } = options
+    const { log, adoptTimeout, maximumWaiting } = options
+    const { socket, listener, users } = options.config
     program.#server = await PreloadServer.open({
-      ...config,
+      socket,
+      listener,
+      users,
       askTimeout: ASK_TIMEOUT,
       // What it takes later would be nobody's: the handoff has failed by then.
       adoptTimeout: 0.75 * adoptTimeout,

@@ -157,11 +157,26 @@ test('the reference has a row for each key, with its default', () => {
   expect(configReference('server')).toContain('| `control.gateways[]` | a host name')
 })
 
+test('nginx with its module instead of a module of Bun', async () => {
+  const text = serverToml.replace(
+    /module = .*\nlisten = .*:8080"/,
+    'nginx = { socket = "run/nginx.sock", users = ["33"] }',
+  )
+  expect((await loadConfig('server', folder.write('nginx.toml', text))).application).toEqual({
+    program: { adapter: 'nginx', socket: join(folder.path, 'run/nginx.sock'), users: [33] },
+  })
+})
+
 test('a server program instead of a module', async () => {
   const preload = 'preload = { socket = "run/nginx.sock", listener = "[::]:80", users = ["root", "33"] }'
   const text = serverToml.replace(/module = .*\nlisten = .*:8080"/, preload)
   expect((await loadConfig('server', folder.write('preload.toml', text))).application).toEqual({
-    preload: { socket: join(folder.path, 'run/nginx.sock'), listener: { address: '::', port: 80 }, users: [0, 33] },
+    program: {
+      adapter: 'preload',
+      socket: join(folder.path, 'run/nginx.sock'),
+      listener: { address: '::', port: 80 },
+      users: [0, 33],
+    },
   })
 })
 

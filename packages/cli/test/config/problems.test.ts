@@ -79,13 +79,19 @@ const rows: [kind: ConfigKind, from: string, to: string, problem: string][] = [
     'server',
     'module = "./app.ts"',
     '',
-    'application.module: is missing: expected the path of a file, or a table `preload`',
+    'application.module: is missing: expected the path of a file, or a table `preload` or `nginx`',
   ],
   [
     'server',
     'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
     'module = "./app.ts"\npreload = { socket = "s", listener = "0.0.0.0:80" }',
     'application.module: has no meaning together with `application.preload`: that program answers requests',
+  ],
+  [
+    'server',
+    'module = "./app.ts"\nlisten = "10.0.0.11:8080"',
+    'preload = { socket = "s", listener = "0.0.0.0:80" }\nnginx = { socket = "s" }',
+    'application.nginx: has no meaning together with `application.preload`: that program answers requests',
   ],
   [
     'server',

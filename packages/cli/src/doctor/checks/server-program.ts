@@ -13,23 +13,25 @@ const WRITE = 0o022
 export const serverProgramCheck: Check = {
   name: 'server program',
   run({ role, config }) {
-    const preload = role === 'server' ? config?.application.preload : undefined
-    if (preload === undefined) return undefined
+    const program = role === 'server' ? config?.application.program : undefined
+    if (program === undefined) return undefined
+    const { adapter, socket, listener } = program
+    const folder = folderResult(dirname(socket), adapter)
+    if (listener === undefined) return folder ?? ok(`nginx can enter the folder of ${socket}`)
     const library = preloadLibrary()
-    const where = formatEndpoint(preload.listener)
     return worst([
-      folderResult(dirname(preload.socket)),
-      programResult(explainListener(preload.listener)),
-      ok(`${library} is there, and the program at ${where} has it`),
+      folder,
+      programResult(explainListener(listener)),
+      ok(`${library} is there, and the program at ${formatEndpoint(listener)} has it`),
     ])
   },
 }
 
 /** Whoever can write to the folder can put another socket in the place of the agent's. */
-function folderResult(folder: string): Result | undefined {
+function folderResult(folder: string, adapter: string): Result | undefined {
   const mode = modeOf(folder)
   if (typeof mode === 'string')
-    return warning(`the folder of application.preload.socket: ${mode}; the systemd unit makes /run/xoffload`)
+    return warning(`the folder of application.${adapter}.socket: ${mode}; the systemd unit makes /run/xoffload`)
   if ((mode & WRITE) !== 0) return failed(`others may write to ${folder}: chmod go-w ${folder}`)
   if ((mode & ENTER) === 0) return failed(`processes of other users cannot enter ${folder}: chmod o+x ${folder}`)
   return undefined
