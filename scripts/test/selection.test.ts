@@ -79,9 +79,9 @@ describe('what a command needs', () => {
   })
 
   test('is what every tier needs when none is named', () => {
-    const all: readonly string[] = needsOf('test', []).debianPackages
+    const all: readonly string[] = needsOf('test', [])?.debianPackages ?? []
     for (const tier of ['pure', 'netns', 'guest'])
-      expect(all).toEqual(expect.arrayContaining([...needsOf('test', ['--tier', tier]).debianPackages]))
+      expect(all).toEqual(expect.arrayContaining(needsOf('test', ['--tier', tier])?.debianPackages.slice() ?? ['none']))
   })
 
   test('is a machine for the guest when tests run in it', () => {
