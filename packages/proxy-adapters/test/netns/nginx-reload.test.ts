@@ -3,9 +3,18 @@ import { afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { get } from '../../server.ts'
-import { Elsewhere } from '../elsewhere.ts'
-import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, gateway, Nginx, TIMEOUT } from '../support.ts'
+import { Elsewhere } from '../nginx/elsewhere.ts'
+import {
+  afterTest,
+  BUILD_TIMEOUT,
+  buildModule,
+  cleanUp,
+  eventually,
+  gateway,
+  Nginx,
+  TIMEOUT,
+} from '../nginx/support.ts'
+import { get } from '../server.ts'
 
 setDefaultTimeout(TIMEOUT)
 beforeAll(buildModule, BUILD_TIMEOUT)

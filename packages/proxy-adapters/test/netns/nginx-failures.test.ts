@@ -2,9 +2,18 @@
 import { afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
-import type { RawClient } from '../../raw-client.ts'
-import { get } from '../../server.ts'
-import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, gateway, Nginx, TIMEOUT } from '../support.ts'
+import {
+  afterTest,
+  BUILD_TIMEOUT,
+  buildModule,
+  cleanUp,
+  eventually,
+  gateway,
+  Nginx,
+  TIMEOUT,
+} from '../nginx/support.ts'
+import type { RawClient } from '../raw-client.ts'
+import { get } from '../server.ts'
 
 setDefaultTimeout(TIMEOUT)
 beforeAll(buildModule, BUILD_TIMEOUT)
@@ -23,7 +32,7 @@ async function ask(client: RawClient, path: string): Promise<string> {
 
 /** A gateway process of its own, on its path. */
 async function gatewayProcess(nginx: Nginx): Promise<Bun.Subprocess> {
-  const program = join(import.meta.dir, '../programs/gateway.ts')
+  const program = join(import.meta.dir, '../nginx/programs/gateway.ts')
   const child = Bun.spawn([process.execPath, program, nginx.socket], { stdio: ['ignore', 'pipe', 'inherit'] })
   afterTest(async () => {
     child.kill('SIGKILL')

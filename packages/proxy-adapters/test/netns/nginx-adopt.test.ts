@@ -2,10 +2,10 @@
 import { afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { HttpServer } from '@xoffload/proxy-adapters/bun'
 import type { PreloadAdoptOptions, PreloadConnection, PreloadSuspended } from '@xoffload/proxy-adapters/preload'
-import type { RawClient } from '../../raw-client.ts'
-import { get } from '../../server.ts'
-import { AdoptingNginx, adoptClient } from '../adopting-nginx.ts'
-import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, TIMEOUT } from '../support.ts'
+import { AdoptingNginx, adoptClient } from '../nginx/adopting-nginx.ts'
+import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, TIMEOUT } from '../nginx/support.ts'
+import type { RawClient } from '../raw-client.ts'
+import { get } from '../server.ts'
 
 setDefaultTimeout(TIMEOUT)
 beforeAll(buildModule, BUILD_TIMEOUT)

@@ -3,10 +3,10 @@ import { afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { RawClient } from '../../raw-client.ts'
-import { get } from '../../server.ts'
-import { AdoptingNginx, type AdoptingNginxOptions, adoptClient, descriptors } from '../adopting-nginx.ts'
-import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, TIMEOUT } from '../support.ts'
+import { AdoptingNginx, type AdoptingNginxOptions, adoptClient, descriptors } from '../nginx/adopting-nginx.ts'
+import { afterTest, BUILD_TIMEOUT, buildModule, cleanUp, eventually, TIMEOUT } from '../nginx/support.ts'
+import type { RawClient } from '../raw-client.ts'
+import { get } from '../server.ts'
 
 setDefaultTimeout(TIMEOUT)
 beforeAll(buildModule, BUILD_TIMEOUT)

@@ -4,10 +4,10 @@ import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
 import { join } from 'node:path'
 import { flowOf } from '@xoffload/linux'
-import { RawClient } from '../../raw-client.ts'
-import { get } from '../../server.ts'
-import { Elsewhere } from '../elsewhere.ts'
-import { BUILD_TIMEOUT, buildModule, cleanUp, freePort, gateway, Nginx, TIMEOUT } from '../support.ts'
+import { Elsewhere } from '../nginx/elsewhere.ts'
+import { BUILD_TIMEOUT, buildModule, cleanUp, freePort, gateway, Nginx, TIMEOUT } from '../nginx/support.ts'
+import { RawClient } from '../raw-client.ts'
+import { get } from '../server.ts'
 
 setDefaultTimeout(TIMEOUT)
 beforeAll(buildModule, BUILD_TIMEOUT)
@@ -175,7 +175,7 @@ test('what cannot be moved is not offered: HTTP/2', async () => {
 
 test('what cannot be moved is not offered: TLS', async () => {
   // Of nobody, for the name "test".
-  const file = join(import.meta.dir, '../certificate.pem')
+  const file = join(import.meta.dir, '../nginx/certificate.pem')
   const nginx = await Nginx.start({
     listen: 'ssl',
     server: [`ssl_certificate ${file};`, `ssl_certificate_key ${file};`],
