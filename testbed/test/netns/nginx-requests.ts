@@ -12,6 +12,7 @@ export const http = [
   'keepalive_timeout 2s;',
   'client_header_timeout 2s;',
   'client_body_timeout 2s;',
+  'lingering_timeout 1s;',
   'gzip on;',
   'gzip_min_length 1;',
 ]
