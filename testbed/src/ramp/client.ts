@@ -32,7 +32,7 @@ const startedAt = performance.now()
 /** A third of the connections upload all the time, the others in two parts, before and after the move. */
 function planOf(index: number): RampPlan {
   const download = 192 * 1024 + ((index * 7919) % (128 * 1024))
-  const upload = index % 3 === 0 ? 256 * 1024 : 16 * 1024
+  const upload = index % 3 === 0 ? 1024 * 1024 : 16 * 1024
   return { download, upload, moveAt: Math.floor(download / 3) + ((index * 104729) % Math.floor(download / 3)) }
 }
 
