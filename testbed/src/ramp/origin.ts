@@ -36,6 +36,8 @@ import {
 
 /** How long a rule catches late packets, in milliseconds. */
 const LINGER = 1000
+/** Until it is offered again, in milliseconds. */
+const RETRY_PAUSE = 10
 /** How long handoffs may take at the end, in milliseconds. */
 const LAST_WORD = 5000
 /** How often a connection is offered before it is given up. */
@@ -234,7 +236,9 @@ class RampOriginConnection {
     entry.earlyEnd?.()
     if (outcome.result === 'rolled-back' && attempt < ATTEMPTS) {
       rolledBack++
-      this.#begin(ramp, attempt + 1)
+      connection.resumed()
+      // The server still withdraws what it has restored.
+      setTimeout(() => this.#begin(ramp, attempt + 1), RETRY_PAUSE)
     } else {
       this.#report(outcome, connection)
     }

@@ -21,7 +21,7 @@ function describeStalls(stalls: readonly number[]): string {
 
 test('10,000 connections move in mid-stream: every byte arrives once and in order, without RST and without a long stall', async () => {
   const connections = 10_000
-  const run = await runRamp({ connections, concurrency: 16 })
+  const run = await runRamp({ connections, concurrency: 12 })
   console.log(
     `${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second, ${run.origin.rolledBack} rolled back and tried again; ${describeStalls(run.client.stalls)}`,
   )

@@ -1,4 +1,5 @@
-import type { HandoffCoordinator, HandoffDestination, HandoffOutcome, OriginConnection } from '@xoffload/core'
+import type { HandoffCoordinator, HandoffDestination, HandoffOutcome } from '@xoffload/core'
+import type { SocketOrigin } from '../runtime/socket-origin.ts'
 import type { FlowTable } from './flow-table.ts'
 import type { Journal } from './journal.ts'
 import type { Moves } from './moves.ts'
@@ -16,7 +17,7 @@ export interface HandoffsOptions {
 
 /** One connection of this host that goes to a server. */
 export interface Handoff {
-  readonly origin: OriginConnection
+  readonly origin: SocketOrigin
   readonly server: Server
   /** The server's. */
   readonly destination: HandoffDestination
@@ -43,7 +44,10 @@ export class Handoffs {
       arrived()
       flows.assign(entry, server, { handoff: outcome.handoff, epoch: coordinator.epoch })
       moves.settled(entry)
-    } else flows.delete(entry)
+    } else {
+      flows.delete(entry)
+      if (outcome.result === 'rolled-back') origin.resumed()
+    }
     return outcome
   }
 }

@@ -1,5 +1,12 @@
 import { type FlowKey, type OriginConnection, type TcpSnapshot, wipeSnapshot, XoffloadError } from '@xoffload/core'
-import { freeze, type SocketProgress, takeSnapshotWithProgress, thaw, verifyProgress } from '@xoffload/linux'
+import {
+  freeze,
+  type SocketProgress,
+  sendWindowProbe,
+  takeSnapshotWithProgress,
+  thaw,
+  verifyProgress,
+} from '@xoffload/linux'
 
 /** The client closed or reset its connection while it was being handed off. */
 export class ClientGoneError extends XoffloadError {
@@ -63,6 +70,15 @@ export class SocketOrigin implements OriginConnection {
     this.#wipe()
     this.#mustLive()
     thaw(this.#socket.fd)
+  }
+
+  /**
+   * To be called when the connection goes on here and its lock is gone. A packet that had passed the lock before it was there may have reached
+   * the frozen socket, whose answer was discarded: the client would wait for it until its retransmission timeout. So this host says
+   * where it stands. Throws LinuxError.
+   */
+  resumed(): void {
+    if (!this.#closed) sendWindowProbe(this.#socket.fd)
   }
 
   release(): void {

@@ -202,7 +202,10 @@ export class ServedConnections {
     const outcome = await this.#options.origin.give({ connection, channel, gateway, application }, message)
     // When it was never offered nobody else has done so.
     application.fill(0)
-    if (outcome.result === 'kept' && !suspended.closed) this.#goOn(served)
+    if (outcome.result === 'kept' && !suspended.closed) {
+      connection.resumed()
+      this.#goOn(served)
+    }
     if (outcome.result !== 'given') {
       this.#options.log('info', { event: 'not-given', flow: served.arrival.flow, ...outcome })
     }
