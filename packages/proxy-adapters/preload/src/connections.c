@@ -99,7 +99,7 @@ struct connection *connection_add(int fd, uint64_t id)
 struct connection *connection_lock(int fd)
 {
 	struct connection *connection = connection_at(fd);
-	if (connection == NULL || !shim_owns_memory())
+	if (connection == NULL || !shim_is_no_copy())
 		return NULL;
 	pthread_mutex_lock(&connection->lock);
 	if (connection->fd == fd)

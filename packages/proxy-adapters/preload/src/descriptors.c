@@ -12,9 +12,15 @@
 #include <stdarg.h>
 #include <unistd.h>
 
+/* What a child of vfork(2) does with its descriptors is nothing to its parent, whose memory this is. */
+static struct connection *lock_if_owned(int fd)
+{
+	return connection_at(fd) == NULL || !shim_owns_memory() ? NULL : connection_lock(fd);
+}
+
 void forget_descriptor(int fd)
 {
-	struct connection *connection = connection_at(fd) == NULL ? NULL : connection_lock(fd);
+	struct connection *connection = lock_if_owned(fd);
 	if (connection == NULL)
 		return;
 	int saved = errno;
@@ -40,7 +46,7 @@ static void forget_range(unsigned first, unsigned last)
 /* The connection has another descriptor, or was told to end: it cannot leave. */
 static void make_stay(int fd)
 {
-	struct connection *connection = connection_at(fd) == NULL ? NULL : connection_lock(fd);
+	struct connection *connection = lock_if_owned(fd);
 	if (connection == NULL)
 		return;
 	connection->exchange.stays = true;

@@ -3,6 +3,8 @@
  * connections can be given back. The channel is put into a set only by a wait that passes through here, which takes its event out
  * again: the program never sees it.
  */
+#include "epoll.h"
+
 #include "boundary.h"
 #include "channel.h"
 #include "connections.h"
@@ -22,6 +24,9 @@ static struct {
 	/* The channel that is in it. */
 	_Atomic uint32_t channel;
 } watched[WATCHED_SETS];
+
+/* The channel that was in the set of the last wait. */
+static _Atomic uint32_t waited;
 
 /* Its address marks the channel's event. No program has it as data of its own. */
 static char wake_mark;
@@ -96,6 +101,11 @@ INTERPOSED int epoll_ctl(int set, int operation, int fd, struct epoll_event *eve
 	return result;
 }
 
+bool epoll_obeys_orders(void)
+{
+	return atomic_load_explicit(&waited, memory_order_relaxed) == channel_number();
+}
+
 /* Takes the channel's event out of what a wait gave. */
 static int without_wake(struct epoll_event *events, int count, bool *woken)
 {
@@ -123,9 +133,13 @@ struct wait {
 static int wait_and_obey(const struct wait *wait)
 {
 	channel_flush();
+	atomic_store_explicit(&waited, channel_number(), memory_order_relaxed);
 	for (;;) {
-		uint64_t now = now_microseconds();
-		uint64_t left = wait->deadline == UINT64_MAX ? UINT64_MAX : wait->deadline > now ? wait->deadline - now : 0;
+		uint64_t left = wait->deadline;
+		if (left != UINT64_MAX) {
+			uint64_t now = now_microseconds();
+			left = left > now ? left - now : 0;
+		}
 		int count = wait->once(wait, left);
 		bool woken = false;
 		if (count > 0)

@@ -13,16 +13,44 @@
 	((uint64_t)(text)[0] << 56 | (uint64_t)(text)[1] << 48 | (uint64_t)(text)[2] << 40 | (uint64_t)(text)[3] << 32 |        \
 	 (uint64_t)(text)[4] << 24 | (uint64_t)(text)[5] << 16 | (uint64_t)(text)[6] << 8 | (uint64_t)(text)[7])
 
+enum byte_class {
+	/* RFC 9110, section 5.6.2. */
+	TOKEN = 1,
+	/* No control character, bare CR or LF: parsers differ in what they do with those. */
+	TEXT = 2,
+	/* Of a request's target. */
+	VISIBLE = 4,
+};
+
+#define IN_TARGET (TEXT | VISIBLE)
+#define IN_TOKEN (TEXT | VISIBLE | TOKEN)
+
+/* clang-format off */
+static const uint8_t classes[256] = {
+	['\t'] = TEXT, [' '] = TEXT, [0x80 ... 0xff] = TEXT,
+	['!'] = IN_TOKEN, ['"'] = IN_TARGET, ['#' ... '\''] = IN_TOKEN, ['(' ... ')'] = IN_TARGET, ['*' ... '+'] = IN_TOKEN,
+	[','] = IN_TARGET, ['-' ... '.'] = IN_TOKEN, ['/'] = IN_TARGET, ['0' ... '9'] = IN_TOKEN, [':' ... '@'] = IN_TARGET,
+	['A' ... 'Z'] = IN_TOKEN, ['[' ... ']'] = IN_TARGET, ['^' ... 'z'] = IN_TOKEN, ['{'] = IN_TARGET, ['|'] = IN_TOKEN,
+	['}'] = IN_TARGET, ['~'] = IN_TOKEN,
+};
+/* clang-format on */
+
 static bool is_token(uint8_t byte)
 {
-	return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-	       (byte != 0 && strchr("!#$%&'*+-.^_`|~", byte) != NULL);
+	return (classes[byte] & TOKEN) != 0;
 }
 
-/* Control characters and bare CR or LF: parsers differ in what they do with them. */
 static bool is_text(uint8_t byte)
 {
-	return byte >= ' ' ? byte != 0x7f : byte == '\t';
+	return (classes[byte] & TEXT) != 0;
+}
+
+static size_t count_of_class(enum byte_class class, const uint8_t *bytes, size_t length)
+{
+	size_t count = 0;
+	while (count < length && (classes[bytes[count]] & class) != 0)
+		count++;
+	return count;
 }
 
 static void break_off(struct scanner *scanner)
@@ -77,7 +105,7 @@ static bool is_request_line_byte(struct scanner *scanner, uint8_t byte)
 		return is_word && ++scanner->spaces <= 2;
 	}
 	scanner->word_length++;
-	return scanner->spaces > 0 ? byte > ' ' && byte < 0x7f : is_token(byte);
+	return (classes[byte] & (scanner->spaces > 0 ? VISIBLE : TOKEN)) != 0;
 }
 
 static void end_of_request_line(struct scanner *scanner)
@@ -360,6 +388,39 @@ static size_t skip(struct scanner *scanner, size_t length)
 	return skipped;
 }
 
+static void text_append(struct scanner *scanner, const uint8_t *bytes, size_t length)
+{
+	size_t room = SCAN_TEXT_LENGTH - scanner->text_length, kept = length < room ? length : room;
+	memcpy(scanner->text + scanner->text_length, bytes, kept);
+	scanner->text_length += (uint8_t)kept;
+	if (kept < length)
+		scanner->text_is_cut = true;
+}
+
+/* Takes bytes after which the scanner is where it was, all at once. What it has of the rest of a line is not needed: of a request's
+ * target, and of the values of fields that say nothing of the message's end. Returns how many there are. */
+static size_t take_alike(struct scanner *scanner, const uint8_t *bytes, size_t length)
+{
+	size_t count;
+	if (scanner->phase == SCAN_BODY || scanner->phase == SCAN_CHUNK_DATA)
+		return skip(scanner, length);
+	if (length > MAXIMUM_SECTION_LENGTH)
+		length = MAXIMUM_SECTION_LENGTH;
+	if (scanner->phase == SCAN_VALUE && scanner->field == FIELD_OTHER) {
+		count = count_of_class(TEXT, bytes, length);
+	} else if (scanner->phase == SCAN_NAME) {
+		count = count_of_class(TOKEN, bytes, length);
+		text_append(scanner, bytes, count);
+	} else if (scanner->phase == SCAN_START_LINE && !scanner->is_response && scanner->spaces == 1) {
+		count = count_of_class(VISIBLE, bytes, length);
+		scanner->word_length += (uint32_t)count;
+	} else {
+		return 0;
+	}
+	scanner->section_length += (uint32_t)count;
+	return count;
+}
+
 enum scan_event scan(struct scanner *scanner, const uint8_t *bytes, size_t length, size_t *used)
 {
 	size_t at = 0;
@@ -372,12 +433,14 @@ enum scan_event scan(struct scanner *scanner, const uint8_t *bytes, size_t lengt
 		}
 		if (at == length)
 			break;
-		if (scanner->phase == SCAN_BODY || scanner->phase == SCAN_CHUNK_DATA) {
-			at += skip(scanner, length - at);
-			continue;
+		size_t alike = take_alike(scanner, bytes + at, length - at);
+		if (alike == 0) {
+			event = take_byte(scanner, bytes[at++]);
+			scanner->section_length++;
+		} else {
+			at += alike;
 		}
-		event = take_byte(scanner, bytes[at++]);
-		if (is_in_section(scanner) && ++scanner->section_length > MAXIMUM_SECTION_LENGTH)
+		if (is_in_section(scanner) && scanner->section_length > MAXIMUM_SECTION_LENGTH)
 			break_off(scanner);
 	}
 	*used = at;

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* The name of the environment variable with the path of the agent's socket; without it the shim does nothing. */
@@ -23,6 +24,8 @@ static char agent_path[PATH_LENGTH];
 static uid_t trusted_user;
 static _Atomic pid_t process;
 static atomic_bool active;
+/* In a page that the kernel clears in every child with a memory of its own (MADV_WIPEONFORK, Linux 4.14). */
+static uint8_t *mark;
 
 bool shim_is_active(void)
 {
@@ -44,6 +47,25 @@ bool shim_owns_memory(void)
 	return atomic_load_explicit(&process, memory_order_relaxed) == getpid();
 }
 
+bool shim_is_no_copy(void)
+{
+	return mark == NULL ? shim_owns_memory() : *mark != 0;
+}
+
+static void make_mark(void)
+{
+	size_t length = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *page = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, length, MADV_WIPEONFORK) < 0) {
+		munmap(page, length);
+		return;
+	}
+	*page = 1;
+	mark = page;
+}
+
 static void before_fork(void)
 {
 	channel_before_fork();
@@ -59,6 +81,8 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
 	atomic_store_explicit(&process, getpid(), memory_order_relaxed);
+	if (mark != NULL)
+		*mark = 1;
 	connections_after_fork(true);
 	channel_after_fork(true);
 }
@@ -82,6 +106,7 @@ __attribute__((constructor)) static void start(void)
 	strcpy(agent_path, path);
 	trusted_user = user_in_environment();
 	atomic_store_explicit(&process, getpid(), memory_order_relaxed);
+	make_mark();
 	if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0)
 		atomic_store_explicit(&active, true, memory_order_release);
 }

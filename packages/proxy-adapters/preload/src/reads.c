@@ -1,6 +1,7 @@
 /* What the program reads from adopted connections. All other descriptors cost one look into the table. */
 #include "boundary.h"
 #include "connections.h"
+#include "epoll.h"
 #include "real.h"
 #include "shim.h"
 
@@ -16,7 +17,7 @@ static struct connection *begin_read(int fd, int flags)
 {
 	int saved = errno;
 	/* A program that waits with a system call of its own is not woken by orders; here they reach it. */
-	if (shim_owns_memory())
+	if (!epoll_obeys_orders() && shim_is_no_copy())
 		boundary_obey_orders();
 	errno = saved;
 	struct connection *connection = connection_lock(fd);

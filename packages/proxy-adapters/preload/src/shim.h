@@ -18,8 +18,14 @@ const char *shim_agent_path(void);
 /* The user, besides root, as whom an agent may run. */
 unsigned shim_trusted_user(void);
 
-/* The process that the shim's state belongs to. A child of vfork(2) has the same memory, and must not change it. */
+/* Whether this is the process that the shim's state belongs to. A child of vfork(2) has the same memory, and must not change it. */
 bool shim_owns_memory(void);
+
+/*
+ * The same without a system call, for every read and write: false in a child whose fork(2) was not seen, which has a copy of its parent's state. True
+ * in a child of vfork(2), which may not read or write; it may close descriptors.
+ */
+bool shim_is_no_copy(void);
 
 static inline uint64_t now_microseconds(void)
 {
