@@ -6,6 +6,9 @@ import {
   coordinatorStart,
   coordinatorStep,
   DEFAULT_COORDINATOR_LIMITS,
+  MacAddress,
+  type Rule,
+  reconcile,
 } from '../src/index.ts'
 import {
   accept,
@@ -15,9 +18,15 @@ import {
   messages,
   parameters,
   reference,
+  refuse,
   successors,
+  type World,
 } from './support/coordinator-world.ts'
 import { explore } from './support/explore.ts'
+import { flowNumber } from './support/scene.ts'
+
+const flow = flowNumber(1)
+const steerTo = { mode: 'l2', mac: MacAddress.parse('02:00:00:00:00:02') } as const
 
 const worlds = explore([begin(false), begin(true)], (world) => JSON.stringify(world), successors)
 
@@ -28,6 +37,7 @@ const anyEvents: CoordinatorEvent[] = [
       'frozen',
       'silenced',
       'steered',
+      'unsilenced',
       'thawed',
       'unlocked',
       'channel-lost',
@@ -43,6 +53,7 @@ const anyEvents: CoordinatorEvent[] = [
       'snapshot-failed',
       'silence-failed',
       'steer-failed',
+      'unsilence-failed',
       'thaw-failed',
       'unlock-failed',
       'send-failed',
@@ -78,6 +89,7 @@ describe('coordinator machine, in every world that can be reached', () => {
         'taking',
         'thawing',
         'unlocking',
+        'unsilencing',
       ].sort(),
     )
     expect(new Set(worlds.map((world) => world.outcome))).toEqual(
@@ -153,6 +165,24 @@ describe('coordinator machine, in every world that can be reached', () => {
     }
   })
 
+  test('should the process die, the next one commits nothing of which the origin may have gone on', () => {
+    let committed = 0
+    for (const world of worlds.filter(({ state, offered }) => offered && !state.remote)) {
+      // What the kernel is carrying out may be finished there.
+      const pending = [...world.putting, ...world.undoing] as const
+      for (const rule of [world.rule, ...pending].flatMap(ruleOf)) {
+        const connection = { flow, ...reference, state: 'prepared' } as const
+        const reports = [{ server: 'B', connection }]
+        const { messages } = reconcile(rule, reports, { complete: true, serverOf: () => 'B' })
+        if (messages[0]?.message.type !== 'commit') continue
+        committed += 1
+        // Frozen, it is closed without a word by whoever has it.
+        expect(world.socket).not.toBe('live')
+      }
+    }
+    expect(committed).toBeGreaterThan(10)
+  })
+
   test('the commit is sent again whenever the channel returns, with the same content', () => {
     const committing = worlds.filter((world) => world.state.phase === 'committing')
     expect(committing.length).toBeGreaterThan(0)
@@ -201,6 +231,53 @@ test('the good case of a connection at a server, effect by effect', () => {
   ])
   expect(names).toEqual(['lock', 'take', 'offer', 'steer', 'send commit', 'release', 'complete handed-off'])
 })
+
+test('the way back after the offer, effect by effect', () => {
+  const offered: CoordinatorEvent[] = [
+    { type: 'locked' },
+    { type: 'frozen' },
+    { type: 'snapshot-taken', acknowledge: false },
+    { type: 'silenced' },
+  ]
+  const refused: CoordinatorEvent = { type: 'message', message: refuse }
+  const undone: CoordinatorEvent[] = [{ type: 'unsilenced' }, { type: 'thawed' }, { type: 'unlocked' }]
+  const before = ['lock', 'freeze', 'snapshot', 'silence', 'offer']
+  const after = ['thaw', 'send abort', 'unlock', 'complete rolled-back']
+  expect(effectsOf(false, [...offered, refused, ...undone])).toEqual([...before, 'unsilence', ...after])
+
+  const failed: CoordinatorEvent = { type: 'unsilence-failed', text: '' }
+  const retry: CoordinatorEvent = { type: 'timeout', timer: 'retry' }
+  expect(effectsOf(false, [...offered, refused, failed, retry, ...undone])).toEqual([
+    ...before,
+    'unsilence',
+    'unsilence',
+    ...after,
+  ])
+  const lost = ['send abort', 'unlock', 'reset', 'complete lost']
+  expect(effectsOf(false, [...offered, refused, failed, retry, failed, retry, failed, { type: 'unlocked' }])).toEqual([
+    ...before,
+    'unsilence',
+    'unsilence',
+    'unsilence',
+    ...lost,
+  ])
+})
+
+/** The rule as a next process finds it; none that a world cannot have here. */
+function ruleOf(rule: World['rule']): (Rule | undefined)[] {
+  switch (rule) {
+    case 'none':
+      return [undefined]
+    case 'hold':
+      return [{ action: 'hold', flow, handoff: reference }]
+    case 'silent':
+      return [{ action: 'hold', flow, silent: true, handoff: reference }]
+    case 'steer':
+      return [{ action: 'steer', flow, target: steerTo, handoff: reference }]
+    case 'back':
+      return []
+  }
+}
 
 function nameOf(effect: CoordinatorEffect): string {
   if (effect.type === 'send') return `send ${effect.message.type}`

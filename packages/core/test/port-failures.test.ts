@@ -87,6 +87,32 @@ describe('when a port fails', () => {
     scene.checkNothingLeaks()
   })
 
+  test('a lock that stays silent when the handoff is undone is tried again', async () => {
+    const scene = new Scene()
+    scene.journal.faults.set('server.restore', ['throw'])
+    scene.journal.faults.set('gateway.unsilence', ['reject', 'hang', undefined])
+    scene.handOff()
+    await scene.finish()
+    expect(resultOf(scene.outcomes[0])).toBe('rolled-back: refused failed')
+    expect(scene.journal.calls.filter((one) => one === 'gateway.unsilence')).toHaveLength(3)
+    scene.checkNothingLeaks()
+  })
+
+  test.each(['reject', 'hang', 'throw'] as const)(
+    'a lock that cannot be made other than silent (%s) ends the connection, in bounded time',
+    async (fault) => {
+      const scene = new Scene()
+      scene.journal.faults.set('gateway.steer', ['reject'])
+      scene.journal.faults.set('gateway.unsilence', [fault])
+      scene.handOff()
+      await scene.finish()
+      expect(resultOf(scene.outcomes[0])).toBe('lost: unlock-failed')
+      expect(owners(scene)).toEqual({ ...rolledBackAfterOffer, live: 0, reset: 1 })
+      expect(scene.journal.calls).not.toContain('origin.thaw')
+      scene.checkNothingLeaks()
+    },
+  )
+
   test.each(['reject', 'hang', 'throw'] as const)(
     'a rule that cannot be removed (%s) ends the connection, in bounded time',
     async (fault) => {

@@ -6,7 +6,7 @@ import {
   type CoordinatorStep,
 } from './coordinator-state.ts'
 import { cancelTimer, ignore, interruption, refusal, sendAbort, sendCommit, start } from './coordinator-steps.ts'
-import { lose, thaw, withdraw } from './coordinator-undo.ts'
+import { lose, undoOffer, withdraw } from './coordinator-undo.ts'
 
 const RELEASE = { type: 'release' } as const
 
@@ -22,7 +22,7 @@ export function steering(state: CoordinatorState, event: CoordinatorEvent): Coor
         effects: [cancelTimer('steer'), start(state, 'commit'), sendCommit(state)],
       }
     case 'steer-failed':
-      return thaw(state, state.failure ?? { reason: 'steer-failed', text: event.text }, [cancelTimer('steer')], true)
+      return undoOffer(state, state.failure ?? { reason: 'steer-failed', text: event.text }, [cancelTimer('steer')])
     case 'timeout':
       if (event.timer !== 'steer') return ignore(state)
       // Cancelled and still no answer. Nobody knows where the packets go: neither host may go on with the connection.

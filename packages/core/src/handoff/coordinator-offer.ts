@@ -1,6 +1,6 @@
 import type { CoordinatorEvent, CoordinatorState, CoordinatorStep } from './coordinator-state.ts'
 import { cancelTimer, ignore, interruption, refusal, start } from './coordinator-steps.ts'
-import { complete, thaw, unlock, withdraw } from './coordinator-undo.ts'
+import { complete, thaw, undoOffer, unlock, withdraw } from './coordinator-undo.ts'
 
 // The phases up to the target's answer. Until then the connection can go on at its origin, whatever happens.
 
@@ -111,13 +111,13 @@ export function offering(state: CoordinatorState, event: CoordinatorEvent): Coor
     return { state: { ...state, phase: 'steering' }, effects: [cancelAccept, start(state, 'steer'), { type: 'steer' }] }
   }
   if (event.type === 'timeout' && event.timer === 'accept') {
-    return thaw(state, { reason: 'accept-timeout', text: 'the target did not answer the offer in time' }, [], true)
+    return undoOffer(state, { reason: 'accept-timeout', text: 'the target did not answer the offer in time' })
   }
   const failure =
     event.type === 'send-failed'
       ? ({ reason: 'channel-lost', text: event.text } as const)
       : (refusal(event) ?? interruption(event))
-  return failure ? thaw(state, failure, [cancelAccept], true) : ignore(state)
+  return failure ? undoOffer(state, failure, [cancelAccept]) : ignore(state)
 }
 
 /** An interruption while a synchronous call is being made: it counts when the call has returned. */

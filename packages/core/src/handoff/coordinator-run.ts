@@ -16,6 +16,7 @@ import type {
   CoordinatorTimer,
   HandoffFailure,
 } from './coordinator-state.ts'
+import { isPut } from './coordinator-undo.ts'
 import { errorText } from './error-text.ts'
 import { OfferContent } from './offer-content.ts'
 import type { HandOffOptions, HandoffDestination, HandoffOutcome } from './outcome.ts'
@@ -173,11 +174,14 @@ export class CoordinatorRun {
       case 'cancel':
         this.#ports.cancel()
         return
+      case 'unsilence':
+        this.#bringBack('unsilenced', 'unsilence-failed', { action: 'hold', flow, handoff })
+        return
       case 'unlock':
-        this.#unlock()
+        this.#bringBack('unlocked', 'unlock-failed')
         return
       case 'return':
-        this.#unlock((this.remote as RemoteOrigin).rule)
+        this.#bringBack('unlocked', 'unlock-failed', (this.remote as RemoteOrigin).rule)
         return
       case 'take':
         this.#call(() => this.remote?.take(), undefined, 'take-failed')
@@ -249,9 +253,9 @@ export class CoordinatorRun {
   }
 
   /** @param rule what the flow's rule is replaced by; else it is removed. */
-  #unlock(rule?: Rule): void {
-    const onDone = (): void => this.#answered({ type: 'unlocked' })
-    const onFailure = (text: string): void => this.#answered({ type: 'unlock-failed', text })
+  #bringBack(done: 'unsilenced' | 'unlocked', failed: 'unsilence-failed' | 'unlock-failed', rule?: Rule): void {
+    const onDone = (): void => this.#answered({ type: done })
+    const onFailure = (text: string): void => this.#answered({ type: failed, text })
     this.#unanswered += 1
     this.#ports.unlock(this.flow, onDone, onFailure, rule)
   }
@@ -302,8 +306,4 @@ export class CoordinatorRun {
     this.#resolve({ result, handoff, ...(failure && { failure }), times: this.#times.finish() })
     this.#context.completed(this)
   }
-}
-
-function isPut({ type }: CoordinatorEvent): boolean {
-  return type === 'locked' || type === 'silenced' || type === 'steered'
 }

@@ -52,9 +52,9 @@ export interface CoordinatorLimits {
   readonly resend: number
   /** How long the frozen socket stays after `committed`. */
   readonly grace: number
-  /** One attempt to remove a rule. */
+  /** One attempt to remove a rule, or to make it no longer silent. */
   readonly unlock: number
-  /** Between two attempts to remove a rule. */
+  /** Between two such attempts. */
   readonly retry: number
 }
 
@@ -74,7 +74,7 @@ export const DEFAULT_COORDINATOR_LIMITS: CoordinatorLimits = {
 /** The time limits by their names. */
 export type CoordinatorTimer = keyof CoordinatorLimits
 
-/** How often the removal of a rule is tried before the handoff is given up. */
+/** How often each step of bringing a rule back is tried before the handoff is given up. */
 export const UNLOCK_ATTEMPTS = 3
 
 /** How often the time limit of the commit begins again while the channel to the target comes and goes. */
@@ -84,7 +84,7 @@ export const COMMIT_ATTEMPTS = 6
  * `locking`: hold is being put. `taking`: the server that has the connection was asked to freeze and offer it. `freezing`, `snapshotting`: the calls are being made. `silencing`: hold is being made silent, so that
  * nothing which the frozen socket says from here on reaches the client. `offering`: the target has the offer.
  * `steering`: hold is being replaced, the commit point. `committing`: the target has to say `committed`. `grace`: done, the frozen
- * socket is still there. `thawing`, `unlocking`: the way back, or out. `finished`: nothing is left.
+ * socket is still there. `unsilencing`: the lock is made one behind which nothing is committed. `thawing`, `unlocking`: the way back, or out. `finished`: nothing is left.
  */
 export type CoordinatorPhase =
   | 'locking'
@@ -96,6 +96,7 @@ export type CoordinatorPhase =
   | 'steering'
   | 'committing'
   | 'grace'
+  | 'unsilencing'
   | 'thawing'
   | 'unlocking'
   | 'finished'
@@ -112,7 +113,7 @@ export interface CoordinatorState extends HandoffReference {
   readonly failure?: HandoffFailure
   /** The connection cannot go on at the origin. */
   readonly lost: boolean
-  /** Attempts made to remove the rule. */
+  /** Attempts made of the step that brings the rule back. */
   readonly attempts: number
   /** Whether the channel to the target was lost and has not returned, and how often the commit's time limit has begun. */
   readonly disconnected: boolean
@@ -121,7 +122,7 @@ export interface CoordinatorState extends HandoffReference {
 
 /** What happens to a handoff at its coordinator: answers to its effects, messages, and what comes from outside. */
 export type CoordinatorEvent =
-  | { readonly type: 'locked' | 'frozen' | 'silenced' | 'steered' | 'thawed' | 'unlocked' }
+  | { readonly type: 'locked' | 'frozen' | 'silenced' | 'steered' | 'unsilenced' | 'thawed' | 'unlocked' }
   | {
       readonly type:
         | 'lock-failed'
@@ -129,6 +130,7 @@ export type CoordinatorEvent =
         | 'snapshot-failed'
         | 'silence-failed'
         | 'steer-failed'
+        | 'unsilence-failed'
         | 'thaw-failed'
         | 'unlock-failed'
       readonly text: string
@@ -168,6 +170,7 @@ export type CoordinatorEffect =
         | 'silence'
         | 'offer'
         | 'steer'
+        | 'unsilence'
         | 'thaw'
         | 'unlock'
         | 'release'

@@ -3,7 +3,7 @@ import { committing, grace, steering } from './coordinator-commit.ts'
 import { freezing, locking, offering, silencing, snapshotting, taking } from './coordinator-offer.ts'
 import type { CoordinatorEvent, CoordinatorParameters, CoordinatorState, CoordinatorStep } from './coordinator-state.ts'
 import { ignore, start } from './coordinator-steps.ts'
-import { thawing, unlocking } from './coordinator-undo.ts'
+import { thawing, unlocking, unsilencing } from './coordinator-undo.ts'
 
 /** The first step of a handoff: lock the flow. */
 export function coordinatorStart(parameters: CoordinatorParameters): CoordinatorStep {
@@ -48,6 +48,8 @@ export function coordinatorStep(state: CoordinatorState, event: CoordinatorEvent
       return committing(state, event)
     case 'grace':
       return grace(state, event)
+    case 'unsilencing':
+      return unsilencing(state, event)
     case 'thawing':
       return thawing(state, event)
     case 'unlocking':

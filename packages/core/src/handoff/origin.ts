@@ -202,7 +202,10 @@ function refuse(state: OriginState, failure: string): OriginStep {
   return { state: { ...state, failure }, effects: [{ type: 'send', message }] }
 }
 
-/** The way back: the socket lives again before its lock goes (invariant 7). */
+/**
+ * The way back: the socket lives again before its lock goes (invariant 7). Unlike at the gateway, the lock may be silent then: no decision
+ * is read from this host's rules, and no other program has the connection while it is being given.
+ */
 function thaw(state: OriginState, failure: string | undefined, before: OriginEffect[] = []): OriginStep {
   const refused = failure === undefined ? ignore(state) : refuse(state, failure)
   return { state: { ...refused.state, phase: 'thawing' }, effects: [...before, THAW, ...refused.effects] }

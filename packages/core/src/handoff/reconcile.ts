@@ -98,7 +98,8 @@ function behindHold(rule: HoldRule, reports: readonly ServerReport[], { complete
   const target = find(concerned, 'prepared')
   const offer = find(concerned, 'offered')
   // Target and frozen origin are as the earlier process has left them: nothing is in the way of the commit. A hold that is silent
-  // belongs to an origin here, of which nothing can have reached the client since.
+  // belongs to an origin here, of which nothing can have reached the client since: before it is thawed its hold is no longer silent,
+  // since a program in front of the gateway may go on with it (see undoOffer in coordinator-undo.ts).
   if (target && (offer || rule.silent)) return commit(target, reports)
   if (offer) return undo(offer, reports)
   const owner = find(reports, 'owned')

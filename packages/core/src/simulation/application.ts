@@ -62,10 +62,26 @@ export class ServedConnection {
   }
 
   run(): void {
+    if (this.isAtWork) this.#claim()
     while (!this.#paused && !this.#busy && !this.socket.closed && this.#step()) {
       this.onStep(this.#owed === 0 && this.#consumed % this.flow.requestLength === 0)
       if (this.#world.random.chance(0.15)) this.#think()
     }
+  }
+
+  /** Whether the application goes on with the connection: it would answer the next request. */
+  get isAtWork(): boolean {
+    return !this.#paused && !this.socket.closed && !this.socket.frozen
+  }
+
+  /** Two applications that are at work on one connection would both carry out the next request. */
+  #claim(): void {
+    const other = this.flow.application
+    if (other !== this && other?.isAtWork) {
+      const hosts = `${other.socket.host.name} and ${this.socket.host.name}`
+      this.#world.violate(8, `${this.flow}: applications at ${hosts} are at work on it`)
+    }
+    this.flow.application = this
   }
 
   /** Bytes of the response to what was consumed that are not written yet. */

@@ -63,7 +63,14 @@ export class SimulatedOrigin implements OriginConnection {
   }
 
   reset(): void {
-    this.#process.step('reset', () => this.#socket.reset('given up'))
+    const { shared } = this.#socket
+    if (shared && this.#process.world.sabotage === 'thaw-for-reset') this.thaw()
+    this.#process.step('reset', () => {
+      // Thawed for its RST, it would be one that another program goes on with should this process die now. Its client gets the RST that
+      // answers its next packet.
+      if (shared && this.#socket.frozen) this.#socket.close('given up')
+      else this.#socket.reset('given up')
+    })
   }
 }
 

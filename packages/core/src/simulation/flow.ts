@@ -1,5 +1,6 @@
 import { FlowKey } from '../flow.ts'
 import type { NegotiatedOptions } from '../snapshot.ts'
+import type { ServedConnection } from './application.ts'
 
 /** One client connection of a simulation, and what is true of it however many hosts know a part of that. */
 export class SimulatedFlow {
@@ -15,6 +16,8 @@ export class SimulatedFlow {
   /** Bytes of requests that applications have consumed, and of responses that they have written, on all hosts together. */
   consumed = 0
   written = 0
+  /** The last one that was at work on it. */
+  application: ServedConnection | undefined
   /** What has happened that may cost the connection. Without such a reason it survives. */
   readonly causes = new Set<string>()
   /** The client has no connection any more, or wants none. */

@@ -9,6 +9,7 @@ import { SimulatedOrigin, type SimulatedRestored, SimulatedRestorer } from './co
 import type { LinkEnd, LinkUser } from './control-link.ts'
 import type { SimulatedFlow } from './flow.ts'
 import type { SteeredConnection } from './flow-entry.ts'
+import type { Front } from './front.ts'
 import { mend } from './mend.ts'
 import { LINGER, SERVER_TIMEOUT } from './plan.ts'
 import { SimulatedFailure, type SimulatedProcess } from './process.ts'
@@ -40,7 +41,9 @@ export class SimulatedGateway implements LinkUser {
   readonly flows = new Map<SimulatedFlow, SteeredConnection>()
   readonly servers: readonly KnownServer[]
   readonly recovery: Recovery
+  /** What this process serves itself, and what the program in front of it does. */
   readonly #served = new Map<SimulatedFlow, ServedConnection>()
+  readonly #front: Front | undefined
   readonly #here: LocalTarget<SimulatedRestored>
   readonly #onOutcome: OutcomeListener
 
@@ -49,8 +52,11 @@ export class SimulatedGateway implements LinkUser {
     epoch: number,
     { redirector, application }: Faults,
     onOutcome: OutcomeListener,
+    front?: Front,
   ) {
     this.process = process
+    this.#front = front
+    if (front) front.gateway = this
     this.#onOutcome = onOutcome
     const { world, clock } = process
     this.redirector = new SimulatedRedirector(process, redirector)
@@ -87,15 +93,17 @@ export class SimulatedGateway implements LinkUser {
 
   /** A client has connected. */
   accept(socket: TcpSocket): void {
-    this.#serve(socket, { consumed: 0, written: 0 })
+    const served = new ServedConnection(this.process.world, socket, { consumed: 0, written: 0 })
+    if (this.#front) this.#front.accept(served)
+    else this.#serve(served)
   }
 
   /** The connection is to go somewhere else. */
   order(flow: SimulatedFlow): void {
     const entry = this.flows.get(flow)
     const target = this.process.world.random.pick(this.servers)
-    const served = this.#served.get(flow)
-    if (served !== undefined && entry === undefined) this.#handOff(served, target)
+    const served = this.#served.get(flow) ?? this.#front?.served.get(flow)
+    if (served !== undefined && entry === undefined && !this.recovery.isMending(flow)) this.#handOff(served, target)
     else if (entry?.state === 'steered') {
       this.send(entry.server, { type: 'recall', ...entry.reference, flow: flow.key })
     }
@@ -188,8 +196,8 @@ export class SimulatedGateway implements LinkUser {
     }
   }
 
-  #serve(socket: TcpSocket, position: { consumed: number; written: number }, unsent: Uint8Array = NOTHING): void {
-    const served = new ServedConnection(this.process.world, socket, position)
+  #serve(served: ServedConnection, unsent: Uint8Array = NOTHING): void {
+    const { socket } = served
     this.#served.set(socket.flow, served)
     onClose(socket, () => {
       if (this.#served.get(socket.flow) === served) this.#served.delete(socket.flow)
@@ -202,7 +210,7 @@ export class SimulatedGateway implements LinkUser {
   #adopt({ socket, unsent }: SimulatedRestored, application: Uint8Array): void {
     this.process.step('adopt', () => {
       if (socket.closed) throw new SimulatedFailure('the connection has ended')
-      this.#serve(socket, decodePosition(application), unsent)
+      this.#serve(new ServedConnection(this.process.world, socket, decodePosition(application)), unsent)
     })
   }
 
@@ -225,8 +233,12 @@ export class SimulatedGateway implements LinkUser {
       if (outcome.result === 'handed-off') {
         // What is left of it here is frozen.
         this.#served.delete(flow)
+        this.#front?.served.delete(flow)
         this.#arrived(entry, server, outcome)
-      } else if (outcome.result === 'rolled-back') served.resume()
+      } else if (outcome.result === 'rolled-back') {
+        this.recovery.sweep(flow)
+        served.resume()
+      }
     })
   }
 

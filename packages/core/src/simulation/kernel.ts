@@ -19,6 +19,8 @@ export class Kernel implements SocketHost, Receiver {
   /** Whether the host runs, and whether a process has its redirector open: held packets are stored only then. */
   up = true
   attended = false
+  /** How many processes have had its redirector open. */
+  processes = 0
   readonly #world: World
   readonly #rules = new Map<SimulatedFlow, ActiveRule>()
   readonly #boot: number
@@ -118,6 +120,7 @@ export class Kernel implements SocketHost, Receiver {
     this.attended = false
     for (const { stored } of this.#rules.values()) stored.length = 0
     for (const [flow, socket] of [...this.sockets]) {
+      if (socket.shared && !socket.frozen && !silently) continue
       // What is given away already is in repair mode. A target that dies may be told of the commit by nobody, and a copy at the gateway
       // is one until its rule is removed: then the gateway speaks.
       const needed = flow.speaker === this.name || (this.name !== 'gateway' && !socket.frozen)

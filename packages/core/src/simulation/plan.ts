@@ -55,6 +55,8 @@ export interface CrashPlan {
   /** The number of the step at which it dies. 0: at `time` instead, microseconds. */
   readonly step: number
   readonly time: number
+  /** It dies when it has thawed a connection, instead. */
+  readonly thawed: boolean
   /** Milliseconds. */
   readonly downtime: number
 }
@@ -82,6 +84,8 @@ export interface Plan {
   /** When control channels break, and for how long they are down: microseconds and milliseconds. */
   readonly outages: readonly { readonly server: number; readonly time: number; readonly downtime: number }[]
   readonly crashes: readonly CrashPlan[]
+  /** Clients connect to a program in front of the gateway's process, which outlives it. */
+  readonly front: boolean
 }
 
 /** When the last fault and the last order of a move may come, in microseconds after the start. */
@@ -92,6 +96,7 @@ export function makePlan(random: Random): Plan {
   const servers = random.between(2, 3)
   const lossy = random.chance(0.25)
   const impatient = random.chance(0.15)
+  const front = random.chance(0.3)
   return {
     servers,
     connections: random.pick([1, 1, 1, 2, 2, 3]),
@@ -105,18 +110,28 @@ export function makePlan(random: Random): Plan {
     duplication: lossy ? random.pick([0, 0.02, 0.1]) : 0,
     reordering: random.chance(0.3),
     redirectorDelay: random.pick([0, 0, 300, 4000]),
-    redirectorFaults: random.chance(0.25) ? random.between(1, 2) : 0,
+    redirectorFaults: random.chance(front ? 0.5 : 0.25) ? random.between(1, 2) : 0,
     applicationFaults: random.chance(0.08) ? 1 : 0,
     impatient,
     limits: impatient ? IMPATIENT : PATIENT,
     outages: random.chance(0.35) ? Array.from({ length: random.between(1, 4) }, () => makeOutage(random, servers)) : [],
-    crashes: random.chance(0.4) ? Array.from({ length: random.pick([1, 1, 2]) }, () => makeCrash(random, servers)) : [],
+    crashes: makeCrashes(random, servers, front),
+    front,
   }
 }
+
+const CRASH_IN_ROLLBACK = { victim: 'gateway', what: 'process', thawed: true } as const
 
 function makeOutage(random: Random, servers: number): Plan['outages'][number] {
   const downtime = random.chance(0.1) ? random.between(LONG_OUTAGE, 2000) : random.between(1, LONG_OUTAGE / 2)
   return { server: random.below(servers), time: random.below(ACTIVE_TIME), downtime }
+}
+
+function makeCrashes(random: Random, servers: number, front: boolean): CrashPlan[] {
+  // What the front and a target may both go on with is a connection whose rollback ends in the middle.
+  const first = front && random.chance(0.5) ? [{ ...makeCrash(random, servers), ...CRASH_IN_ROLLBACK }] : []
+  if (random.chance(0.6)) return first
+  return [...first, ...Array.from({ length: random.pick([1, 1, 2]) }, () => makeCrash(random, servers))]
 }
 
 function makeCrash(random: Random, servers: number): CrashPlan {
@@ -126,6 +141,7 @@ function makeCrash(random: Random, servers: number): CrashPlan {
     what: random.chance(0.75) ? 'process' : 'host',
     step: random.chance(0.8) ? random.between(1, 40) : 0,
     time: random.below(ACTIVE_TIME),
+    thawed: random.chance(0.2),
     downtime: random.between(5, 150),
   }
 }

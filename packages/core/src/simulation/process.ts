@@ -17,6 +17,8 @@ export class SimulatedProcess {
   readonly world: World
   readonly kernel: Kernel
   readonly clock: Clock
+  /** Its number among the processes of its host. */
+  readonly number: number
   /** Called when it dies; `downtime` is in milliseconds. */
   onDeath: (what: CrashPlan['what'], downtime: number) => void = () => {}
   #steps = 0
@@ -27,11 +29,13 @@ export class SimulatedProcess {
     this.kernel = kernel
     this.#crash = crash
     kernel.attended = true
+    kernel.processes += 1
+    this.number = kernel.processes
     this.clock = {
       now: () => world.queue.now,
       after: (milliseconds, callback) => this.#after(milliseconds, callback),
     }
-    if (crash?.step === 0) world.queue.after(crash.time, () => this.alive && this.die(crash))
+    if (crash?.step === 0 && !crash.thawed) world.queue.after(crash.time, () => this.alive && this.die(crash))
   }
 
   /** One step: a call of a port. Throws when the process is, or is now, dead. */
@@ -39,7 +43,7 @@ export class SimulatedProcess {
     this.world.stirred = true
     this.#advance(name)
     const result = call()
-    this.#advance(name)
+    this.#advance(name, true)
     return result
   }
 
@@ -58,13 +62,17 @@ export class SimulatedProcess {
     this.onDeath(what, downtime)
   }
 
-  #advance(name: string): void {
+  #advance(name: string, done = false): void {
     if (!this.alive) throw new SimulatedFailure('the process is dead')
     this.#steps += 1
-    if (this.#crash === undefined || this.#steps !== this.#crash.step || this.world.calm) return
+    if (this.#crash === undefined || !this.#isLast(this.#crash, name, done) || this.world.calm) return
     this.world.note(() => `${this.kernel.name}: step ${this.#steps} (${name}) is its last`)
     this.die(this.#crash)
     throw new SimulatedFailure('the process is dead')
+  }
+
+  #isLast({ step, thawed }: CrashPlan, name: string, done: boolean): boolean {
+    return thawed ? done && name === 'thaw' : step === this.#steps
   }
 
   #after(milliseconds: number, callback: () => void): () => void {

@@ -10,6 +10,8 @@ export class Recovery {
   readonly #gateway: SimulatedGateway
   /** Flows whose rules an earlier process has left, until it is known what has become of them. */
   readonly #adopted = new Set<SimulatedFlow>()
+  /** Flows whose rules are being removed. Redirectors carry out the operations on a flow in their order; attempts here have none. */
+  readonly #removing = new Set<SimulatedFlow>()
   /** The servers' first answers; later ones are compared as they come. */
   readonly #first = new Map<KnownServer, Map<SimulatedFlow, ReportedConnection>>()
   #settled = false
@@ -19,6 +21,21 @@ export class Recovery {
     const { world, clock } = gateway.process
     for (const { flow } of gateway.redirector.list()) this.#adopted.add(world.flowOf(flow))
     clock.after(REPORT_TIMEOUT, () => this.#settle())
+  }
+
+  /** Whether the rule of the flow is being removed: a handoff would put its lock first. */
+  isMending(flow: SimulatedFlow): boolean {
+    return this.#removing.has(flow)
+  }
+
+  /**
+   * Looks whether the flow has a rule that nothing justifies: a handoff that has not come to its lock leaves the one of an earlier process.
+   * A gateway that looks through all its rules now and then finds it later.
+   */
+  sweep(flow: SimulatedFlow): void {
+    const { process, flows, coordinator } = this.#gateway
+    const justified = flows.has(flow) || coordinator.isInFlight(flow.key) || this.#removing.has(flow)
+    if (process.kernel.rule(flow) !== undefined && !justified) this.#remove(flow)
   }
 
   ask(server: KnownServer): void {
@@ -62,7 +79,7 @@ export class Recovery {
     const { coordinator, flows } = this.#gateway
     // What has begun since decides for itself.
     if (coordinator.isInFlight(flow.key) || flows.has(flow)) {
-      this.#adopted.delete(flow)
+      this.#decided(flow)
       return
     }
     const reports: ServerReport[] = []
@@ -93,7 +110,7 @@ export class Recovery {
   }
 
   #decide(flow: SimulatedFlow, reports: readonly ServerReport[], complete: boolean): void {
-    const { process, flows, redirector } = this.#gateway
+    const { process, flows } = this.#gateway
     const rule = process.kernel.rule(flow)
     const verdict = reconcile(rule, reports, {
       complete,
@@ -101,9 +118,7 @@ export class Recovery {
       here: this.#gateway.has(flow),
     })
     if (verdict.state === 'undecided') return
-    this.#adopted.delete(flow)
-    // From here on these reports are old.
-    for (const reported of this.#first.values()) reported.delete(flow)
+    this.#decided(flow)
     if (verdict.rule !== 'keep' || verdict.messages.length > 0 || verdict.state === 'ended') {
       process.world.note(() => `gateway: mends ${flow}: ${JSON.stringify(verdict)} from ${JSON.stringify(reports)}`)
     }
@@ -118,11 +133,25 @@ export class Recovery {
       this.#tell(verdict)
     } else if (verdict.rule === 'remove') {
       flows.delete(flow)
-      this.#gateway.mend(
-        () => redirector.remove(flow.key),
-        () => this.#tell(verdict),
-      )
+      this.#remove(flow, () => this.#tell(verdict))
     } else if (server !== undefined && handoff !== undefined) this.#steer(flow, server, verdict)
+  }
+
+  /** From here on the first reports of the flow are old. */
+  #decided(flow: SimulatedFlow): void {
+    this.#adopted.delete(flow)
+    for (const reported of this.#first.values()) reported.delete(flow)
+  }
+
+  #remove(flow: SimulatedFlow, then: () => void = () => {}): void {
+    this.#removing.add(flow)
+    this.#gateway.mend(
+      () => this.#gateway.redirector.remove(flow.key),
+      () => {
+        this.#removing.delete(flow)
+        then()
+      },
+    )
   }
 
   #keep(flow: SimulatedFlow, server: KnownServer, { handoff }: Verdict): void {

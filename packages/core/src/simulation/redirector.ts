@@ -53,6 +53,14 @@ export class SimulatedRedirector implements RuleTable {
     const atGateway = kernel.name === 'gateway'
     if (rule.action === 'hold') {
       if (world.sabotage === (atGateway ? 'skip-lock' : 'speak-before-commit')) return 'active'
+      if (!rule.silent && atGateway) {
+        const before = kernel.rule(flow)
+        const silent = before?.action === 'hold' && before.silent
+        if (silent && world.sabotage === 'thaw-behind-silence') return 'active'
+        // Its origin is about to be thawed: what it says is the connection's.
+        const socket = kernel.sockets.get(flow)
+        if (silent && socket !== undefined) socket.silenced = false
+      }
       if (world.sabotage === 'stay-audible') kernel.put(flow, { ...rule, silent: false })
       else kernel.put(flow, rule)
       return 'active'
@@ -97,6 +105,12 @@ export class SimulatedRedirector implements RuleTable {
     return new Promise(() => {})
   }
 
+  /** Whether the kernel finishes a call though its process has been killed meanwhile: not when the next process has begun. */
+  #isFinished(): boolean {
+    const { world, kernel, number } = this.#process
+    return kernel.up && kernel.processes === number && world.random.chance(0.5)
+  }
+
   #carryOutLater<T>(
     what: string,
     flow: SimulatedFlow,
@@ -104,11 +118,10 @@ export class SimulatedRedirector implements RuleTable {
     carryOut: () => T,
     signal: AbortSignal | undefined,
   ): Promise<T> {
-    const { world, kernel } = this.#process
+    const { world } = this.#process
     return new Promise((resolve, reject) => {
       const event = world.queue.after(delay, () => {
-        // A call into the kernel may be finished by it though its process has been killed meanwhile.
-        if (!this.#process.alive && (!kernel.up || kernel.attended || world.random.chance(0.5))) return
+        if (!this.#process.alive && !this.#isFinished()) return
         const result = carryOut()
         // Whoever was to go on from here is dead.
         if (!this.#process.alive && what === 'remove') flow.causes.add('the process died while it removed the rule')

@@ -15,6 +15,8 @@
  * - `release-before-steer` (7): the origin's socket is closed when its snapshot is taken.
  * - `keep-stale-rule` (8): rules of connections that have ended are not removed.
  * - `skip-reconciliation` (8): a gateway's new process does not compare its rules with what the servers have.
+ * - `thaw-behind-silence` (8): the gateway thaws a connection behind a lock that says that its target may get it.
+ * - `thaw-for-reset` (8): a connection that is given up, and that another program has too, is thawed to be reset.
  * - `reuse-epoch` (8): a gateway's new process has the epoch of the one before, so that stale messages count.
  */
 export const SABOTAGES = [
@@ -32,6 +34,8 @@ export const SABOTAGES = [
   'release-before-steer',
   'keep-stale-rule',
   'skip-reconciliation',
+  'thaw-behind-silence',
+  'thaw-for-reset',
   'reuse-epoch',
 ] as const
 

@@ -5,6 +5,7 @@ import { addSocket } from './connection-ports.ts'
 import { ControlLink } from './control-link.ts'
 import { checkEnd } from './end-checks.ts'
 import { SimulatedFlow } from './flow.ts'
+import { Front } from './front.ts'
 import { SimulatedGateway } from './gateway.ts'
 import { Kernel } from './kernel.ts'
 import { ACTIVE_TIME, type CrashPlan, LONG_OUTAGE, makePlan, type Plan } from './plan.ts'
@@ -63,6 +64,7 @@ export class Simulation {
   readonly #plan: Plan
   readonly #links: ControlLink[] = []
   readonly #outcomes = new Map<string, number>()
+  readonly #front: Front | undefined
   readonly #faults: Faults
   readonly #crashes: CrashPlan[]
   #died = 0
@@ -73,6 +75,7 @@ export class Simulation {
     this.world = world
     const { plan, random } = world
     this.#plan = plan
+    this.#front = plan.front ? new Front(world) : undefined
     this.#epoch = random.next()
     this.#crashes = [...plan.crashes]
     this.#faults = { redirector: { left: plan.redirectorFaults }, application: { left: plan.applicationFaults } }
@@ -152,12 +155,13 @@ export class Simulation {
       const key = `${direction} ${result}`
       this.#outcomes.set(key, (this.#outcomes.get(key) ?? 0) + 1)
     }
-    const gateway = new SimulatedGateway(process, this.#epoch, this.#faults, onOutcome)
+    const gateway = new SimulatedGateway(process, this.#epoch, this.#faults, onOutcome, this.#front)
     this.gateway = gateway
     for (const link of this.#links) link.attach('gateway', gateway)
     process.onDeath = (what, downtime) => {
       this.#died += 1
       this.gateway = undefined
+      this.#front?.gatewayDied()
       this.#blame(what === 'host', 'the host of the gateway crashed')
       this.#blame(this.#plan.impatient, 'a gateway was not waited for')
       for (const link of this.#links) link.detach('gateway')

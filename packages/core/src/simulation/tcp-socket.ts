@@ -35,6 +35,8 @@ export class TcpSocket {
   /** In TCP_REPAIR: it sends no new bytes, though its timers still run. */
   frozen = false
   closed = false
+  /** Another program has it too: unless it is frozen, it outlives the process that hands it off. */
+  shared = false
   /** A rule was put to keep from the client what it says while it is frozen. */
   silenced = false
   /** Told of bytes or a FIN that can be read, and of room to write. */

@@ -30,7 +30,7 @@ export interface World {
   readonly taken: boolean
   /** Puts that the redirector has not answered, removals likewise. */
   readonly putting: readonly ('hold' | 'silent' | 'steer')[]
-  readonly undoing: readonly ('none' | 'back')[]
+  readonly undoing: readonly ('hold' | 'none' | 'back')[]
   /** A synchronous call whose answer must be the next event. */
   readonly call: Call | undefined
   readonly timers: readonly CoordinatorTimer[]
@@ -71,7 +71,12 @@ function apply(world: World, effect: CoordinatorEffect): World {
     case 'thaw':
       // After the commit there is no way back. A server that was asked, and has not offered, is told too.
       expect([remote && world.taken ? 'frozen' : socket, world.wasSteered]).toEqual(['frozen', false])
+      // Invariant 8: who finds this rule does not commit what was offered.
+      if (world.offered) expect(rule).toBe('hold')
       return { ...world, call: 'thaw' }
+    case 'unsilence':
+      expect([socket, remote, world.offered, world.wasSteered]).toEqual(['frozen', false, true, false])
+      return { ...world, undoing: [...world.undoing, 'hold' as const].slice(-2) }
     case 'unlock':
       // Invariant 7: the lock goes only when the socket lives again, or when the connection is given up.
       if (!state.lost) expect([socket, remote]).toEqual(['live', false])
@@ -164,6 +169,9 @@ function* originAnswers(world: World): Generator<World> {
 const DONE = { hold: 'locked', silent: 'silenced', steer: 'steered' } as const
 const FAILED = { hold: 'lock-failed', silent: 'silence-failed', steer: 'steer-failed' } as const
 
+const UNSILENCED = ['unsilenced', 'unsilence-failed'] as const
+const UNLOCKED = ['unlocked', 'unlock-failed'] as const
+
 function* redirectorAnswers(world: World): Generator<World> {
   const [put] = world.putting
   if (put) {
@@ -176,8 +184,9 @@ function* redirectorAnswers(world: World): Generator<World> {
   const [rule] = world.undoing
   if (rule) {
     const undoing = world.undoing.slice(1)
-    yield after(world, { type: 'unlocked' }, { undoing, rule })
-    yield after(world, { type: 'unlock-failed', text: '' }, { undoing })
+    const [done, failed] = rule === 'hold' ? UNSILENCED : UNLOCKED
+    yield after(world, { type: done }, { undoing, rule })
+    yield after(world, { type: failed, text: '' }, { undoing })
   }
 }
 

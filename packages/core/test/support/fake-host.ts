@@ -59,7 +59,7 @@ export class FakeRules implements RuleTable {
   ) {}
 
   put(rule: Rule, { signal }: { signal?: AbortSignal } = {}): Promise<PutOutcome> {
-    const call = `${this.host}.${rule.action === 'hold' && rule.silent ? 'silence' : rule.action}`
+    const call = `${this.host}.${this.#nameOf(rule)}`
     if (this.journal.faults.get(call)?.[0] === 'throw') return this.journal.sync(call, () => Promise.resolve('active'))
     const succeed = (): PutOutcome => {
       if (rule.action === 'steer') this.steered.add(rule.flow.id)
@@ -73,6 +73,17 @@ export class FakeRules implements RuleTable {
     const call = `${this.host}.remove`
     if (this.journal.faults.get(call)?.[0] === 'throw') return this.journal.sync(call, () => Promise.resolve(true))
     return this.journal.async(call, () => this.rules.delete(flow.id))
+  }
+
+  #nameOf(rule: Rule): string {
+    if (rule.action !== 'hold') return rule.action
+    if (rule.silent) return 'silence'
+    return this.isSilent(rule.flow) ? 'unsilence' : 'hold'
+  }
+
+  isSilent(flow: FlowKey): boolean {
+    const rule = this.rules.get(flow.id)
+    return rule?.action === 'hold' && rule.silent === true
   }
 
   of(flow: FlowKey): Rule['action'] | 'none' {

@@ -200,9 +200,13 @@ export class Scene {
     for (const { flow, state } of this.connections) {
       // Invariants 1, 5, 7: no frozen socket without a rule in front of it, unless the connection is beyond help.
       const unknown = faults.has('origin.thaw') || faults.get('gateway.steer')?.includes('hang')
-      const lost = this.gatewayRules.steered.has(flow.id) || unknown
+      const stuck = faults.get('gateway.unsilence')?.at(-1) !== undefined
+      const lost = this.gatewayRules.steered.has(flow.id) || unknown || stuck
       if (state === 'frozen' && this.gatewayRules.of(flow) === 'none' && !lost) violations.push('frozen without a lock')
       if (state === 'live' && this.gatewayRules.of(flow) === 'steer') violations.push('live behind a steer rule')
+      // Invariant 8: the next process would give it to the target.
+      const prepared = this.restored.some((one) => one.flow.equals(flow) && one.state === 'restored')
+      if (state === 'live' && prepared && this.gatewayRules.isSilent(flow)) violations.push('live behind a silent lock')
     }
     for (const { flow, state } of this.restored) {
       // Invariants 1 and 3: before the commit a restored socket is behind a lock, and nobody owns it.
