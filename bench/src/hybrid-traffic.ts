@@ -6,6 +6,9 @@ import { inNetworkNamespace } from '@xoffload/linux'
 import { type Host, TestbedError, tool } from '@xoffload/testbed'
 import { UploadConnection } from './hybrid-connection.ts'
 
+/** Of so many short requests one is counted, and all long ones. */
+const COUNTED = 16
+
 /** What clients ask for. */
 export interface Mixture {
   /** How many of them there are. Each sends one request after the other. */
@@ -34,7 +37,7 @@ export interface TrafficResult {
   readonly bytes: number
   /** From asking for hold to steer being in force, in microseconds. */
   readonly ruleLatency: number[]
-  /** Bytes that the gateway has forwarded, in all and in software. */
+  /** Bytes that the gateway has forwarded, in all and in software; estimated from those that were counted. */
   readonly forwarded: number
   readonly inSoftware: number
 }
@@ -102,12 +105,15 @@ export class Traffic implements AsyncDisposable {
         await connection.upload(bytes)
         result.requests += 1
         result.bytes += bytes
+        // To count costs time itself, and more so where two tables are asked.
+        if (!isLong && sent % COUNTED !== 0) continue
+        const weight = isLong ? 1 : COUNTED
         const [all, software] = [
           await subject.counters(connection.flow),
           await subject.software.counters(connection.flow),
         ]
-        result.forwarded += Number(all?.bytes ?? 0n)
-        result.inSoftware += Number(software?.bytes ?? 0n)
+        result.forwarded += weight * Number(all?.bytes ?? 0n)
+        result.inSoftware += weight * Number(software?.bytes ?? 0n)
       }
     }
     await Promise.all(this.#short.map((_, client) => use(client)))

@@ -34,7 +34,7 @@ export class Candidates {
   }
 
   delete(id: string): void {
-    this.#flows.delete(id)
+    if (this.#flows.size > 0) this.#flows.delete(id)
   }
 
   clear(): void {

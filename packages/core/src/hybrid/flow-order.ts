@@ -27,9 +27,10 @@ export class FlowOrder {
   /** It is the next one's turn. */
   leave(flow: FlowKey): void {
     const { id } = flow
-    const [next, ...others] = this.#waiting.get(id) ?? ALONE
+    const waiting = this.#waiting.get(id) ?? ALONE
+    const next = waiting[0]
     if (next === undefined) this.#waiting.delete(id)
-    else this.#waiting.set(id, others)
+    else this.#waiting.set(id, waiting.slice(1))
     next?.()
   }
 }

@@ -138,7 +138,7 @@ export class HybridRedirector implements Redirector {
     const { promoter } = this.#open()
     const counters = await this.#options.software.counters(flow, options)
     if (counters === undefined) return undefined
-    await promoter.refresh(flow)
+    if (promoter.flows.get(flow.id) !== undefined) await promoter.refresh(flow)
     return sum(counters, promoter.counted(flow))
   }
 
