@@ -113,6 +113,12 @@ void ngx_http_xoffload_agent_break(ngx_http_xoffload_agent_t *agent);
 void ngx_http_xoffload_agent_gone(ngx_http_xoffload_agent_t *agent);
 void ngx_http_xoffload_agent_read(ngx_event_t *rev);
 
+/* the end of a worker */
+
+ngx_int_t ngx_http_xoffload_watch_exit(ngx_cycle_t *cycle,
+    ngx_array_t *agents);
+void ngx_http_xoffload_unwatch_exit(void);
+
 /* words to the agent; NGX_DECLINED when there is no room for them */
 
 ngx_int_t ngx_http_xoffload_tell(ngx_http_xoffload_agent_t *agent,

@@ -1,16 +1,10 @@
-#include "channel.h"
+#include "channel-state.h"
 
-#include "outbox.h"
 #include "real.h"
 #include "shim.h"
 #include "unix-socket.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 /* An agent that listens answers at once. */
 #define WELCOME_MICROSECONDS 50000
@@ -19,43 +13,17 @@
 #define LAST_RECONNECT_MICROSECONDS 8000000
 /* No verdict is waited for longer, whatever the agent says. */
 #define LONGEST_ASK_MICROSECONDS 1000000
-/* An agent that did not answer in time is not asked for a while, doubled each time. */
-#define FIRST_PAUSE_MICROSECONDS 20000
-#define LAST_PAUSE_MICROSECONDS 5000000
-/* Orders that came while a verdict was waited for. With as many, the rest stays in the socket. */
-#define ORDERS 32
 
-static struct {
-	pthread_mutex_t lock;
-	/* All three are -1, or none is. Changed with the lock held, looked at without it. */
-	_Atomic int fd;
-	_Atomic int mailbox;
-	_Atomic int return_socket;
-	_Atomic uint32_t number;
-	uint32_t last_number;
-	uint8_t secret[SECRET_LENGTH];
-	uint32_t ask_microseconds;
-	uint32_t question;
-	uint64_t connect_after;
-	uint64_t reconnect_pause;
-	uint64_t ask_after;
-	uint64_t ask_pause;
-	/* A message of the agent that has not come as a whole. */
-	struct agent_message incoming;
-	size_t incoming_length;
-	struct agent_message orders[ORDERS];
-	unsigned order_count;
-} channel = {
+struct channel channel = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.fd = -1,
 	.mailbox = -1,
 	.return_socket = -1,
 	.reconnect_pause = FIRST_RECONNECT_MICROSECONDS,
-	.ask_pause = FIRST_PAUSE_MICROSECONDS,
+	.ask_pause = FIRST_ASK_PAUSE_MICROSECONDS,
 };
 
-/* Not among the rest, which is not zero at first: it would be in the file. */
-static struct outbox outbox;
+struct outbox channel_outbox;
 
 static void close_if_open(int fd)
 {
@@ -63,7 +31,7 @@ static void close_if_open(int fd)
 		real()->close(fd);
 }
 
-static void drop_channel(void)
+void channel_drop(void)
 {
 	atomic_store(&channel.number, 0);
 	close_if_open(atomic_exchange(&channel.fd, -1));
@@ -71,7 +39,7 @@ static void drop_channel(void)
 	close_if_open(atomic_exchange(&channel.return_socket, -1));
 	channel.incoming_length = 0;
 	channel.order_count = 0;
-	outbox_clear(&outbox);
+	outbox_clear(&channel_outbox);
 	memset(channel.secret, 0, sizeof(channel.secret));
 }
 
@@ -80,15 +48,14 @@ uint32_t channel_number(void)
 	return atomic_load_explicit(&channel.number, memory_order_acquire);
 }
 
-static bool send_message(enum message_type type, uint64_t connection, uint32_t value, uint32_t requests, const void *payload,
-			 size_t length)
+bool channel_send(enum message_type type, uint64_t connection, uint32_t value, uint32_t requests, const void *payload, size_t length)
 {
 	struct shim_message message = {.type = type, .connection = connection, .value = value, .requests = requests, .length = (uint32_t)length};
 	if (channel.fd < 0)
 		return false;
-	if (outbox_send(&outbox, channel.fd, &message, sizeof(message), payload, length))
+	if (outbox_send(&channel_outbox, channel.fd, &message, sizeof(message), payload, length))
 		return true;
-	drop_channel();
+	channel_drop();
 	return false;
 }
 
@@ -114,9 +81,9 @@ static bool connect_channel(void)
 	uint64_t now = now_microseconds();
 	if (now < channel.connect_after)
 		return false;
-	drop_channel();
+	channel_drop();
 	channel.fd = connect_to_agent(shim_agent_path(), shim_trusted_user());
-	if (channel.fd >= 0 && send_message(MESSAGE_HELLO, 0, PROTOCOL_VERSION, 0, NULL, 0) &&
+	if (channel.fd >= 0 && channel_send(MESSAGE_HELLO, 0, PROTOCOL_VERSION, 0, NULL, 0) &&
 	    receive_welcome(channel.fd, now + WELCOME_MICROSECONDS)) {
 		if (++channel.last_number == 0)
 			channel.last_number = 1;
@@ -124,10 +91,10 @@ static bool connect_channel(void)
 		channel.connect_after = 0;
 		channel.reconnect_pause = FIRST_RECONNECT_MICROSECONDS;
 		channel.ask_after = 0;
-		channel.ask_pause = FIRST_PAUSE_MICROSECONDS;
+		channel.ask_pause = FIRST_ASK_PAUSE_MICROSECONDS;
 		return true;
 	}
-	drop_channel();
+	channel_drop();
 	channel.connect_after = now_microseconds() + channel.reconnect_pause;
 	if (channel.reconnect_pause < LAST_RECONNECT_MICROSECONDS)
 		channel.reconnect_pause *= 2;
@@ -168,7 +135,7 @@ void channel_tell(uint32_t number, enum message_type type, uint64_t connection, 
 {
 	pthread_mutex_lock(&channel.lock);
 	if (number != 0 && number == channel_number())
-		send_message(type, connection, value, requests, NULL, 0);
+		channel_send(type, connection, value, requests, NULL, 0);
 	pthread_mutex_unlock(&channel.lock);
 }
 
@@ -181,112 +148,13 @@ bool channel_return(uint32_t number, uint64_t connection, int fd)
 	return sent;
 }
 
-enum incoming { INCOMING_NONE, INCOMING_ORDER, INCOMING_VERDICT };
-
-/* Reads at most one message. What the agent may not say costs the channel. */
-static enum incoming receive_message(void)
-{
-	while (channel.fd >= 0 && channel.incoming_length < sizeof(channel.incoming)) {
-		uint8_t *at = (uint8_t *)&channel.incoming + channel.incoming_length;
-		ssize_t length = real()->recv(channel.fd, at, sizeof(channel.incoming) - channel.incoming_length, MSG_DONTWAIT);
-		if (length > 0) {
-			channel.incoming_length += (size_t)length;
-			continue;
-		}
-		if (length == 0 || (errno != EAGAIN && errno != EINTR))
-			drop_channel();
-		return INCOMING_NONE;
-	}
-	if (channel.fd < 0)
-		return INCOMING_NONE;
-	channel.incoming_length = 0;
-	switch (channel.incoming.type) {
-	case MESSAGE_RECALL:
-	case MESSAGE_END:
-		return INCOMING_ORDER;
-	case MESSAGE_VERDICT:
-		return INCOMING_VERDICT;
-	default:
-		drop_channel();
-		return INCOMING_NONE;
-	}
-}
-
-static bool wait_for_verdict(uint32_t question, uint64_t deadline, struct agent_message *verdict)
-{
-	while (channel.order_count < ORDERS) {
-		switch (receive_message()) {
-		case INCOMING_ORDER:
-			channel.orders[channel.order_count++] = channel.incoming;
-			break;
-		case INCOMING_VERDICT:
-			/* Another one comes too late. */
-			if (channel.incoming.value != question)
-				break;
-			*verdict = channel.incoming;
-			return true;
-		case INCOMING_NONE:
-			if (channel.fd < 0 || !wait_readable(channel.fd, deadline))
-				return false;
-		}
-		if (now_microseconds() >= deadline)
-			return false;
-	}
-	return false;
-}
-
-bool channel_ask(uint32_t number, uint64_t connection, uint32_t requests, const uint8_t *head, size_t length,
-		 struct agent_message *verdict)
-{
-	bool answered = false;
-	pthread_mutex_lock(&channel.lock);
-	uint64_t now = now_microseconds();
-	if (number != 0 && number == channel_number() && now >= channel.ask_after) {
-		uint32_t question = ++channel.question;
-		answered = send_message(MESSAGE_ASK, connection, question, requests, head, length) &&
-			   wait_for_verdict(question, now + channel.ask_microseconds, verdict);
-		if (answered) {
-			channel.ask_pause = FIRST_PAUSE_MICROSECONDS;
-		} else {
-			channel.ask_after = now_microseconds() + channel.ask_pause;
-			if (channel.ask_pause < LAST_PAUSE_MICROSECONDS)
-				channel.ask_pause *= 2;
-		}
-	}
-	pthread_mutex_unlock(&channel.lock);
-	return answered;
-}
-
-bool channel_next_order(struct agent_message *order, uint32_t *number)
-{
-	bool found = false;
-	pthread_mutex_lock(&channel.lock);
-	*number = channel_number();
-	if (channel.order_count > 0) {
-		*order = channel.orders[0];
-		channel.order_count--;
-		memmove(channel.orders, channel.orders + 1, channel.order_count * sizeof(*order));
-		found = true;
-	} else if (channel.fd >= 0) {
-		enum incoming incoming;
-		/* A verdict that nobody waits for any more. */
-		while ((incoming = receive_message()) == INCOMING_VERDICT)
-			;
-		if (incoming == INCOMING_ORDER)
-			*order = channel.incoming;
-		found = incoming == INCOMING_ORDER;
-	}
-	pthread_mutex_unlock(&channel.lock);
-	return found;
-}
-
 void channel_flush(void)
 {
-	if (channel_number() == 0 || outbox_is_empty(&outbox))
+	if (channel_number() == 0 || outbox_is_empty(&channel_outbox))
 		return;
 	pthread_mutex_lock(&channel.lock);
-	if (channel.fd >= 0 && !outbox_flush(&outbox, channel.fd))
-		drop_channel();
+	if (channel.fd >= 0 && !outbox_flush(&channel_outbox, channel.fd))
+		channel_drop();
 	pthread_mutex_unlock(&channel.lock);
 }
 
@@ -310,7 +178,7 @@ void channel_forget_descriptors(unsigned first, unsigned last)
 		return;
 	pthread_mutex_lock(&channel.lock);
 	if (is_own(first, last))
-		drop_channel();
+		channel_drop();
 	pthread_mutex_unlock(&channel.lock);
 }
 
@@ -323,6 +191,6 @@ void channel_after_fork(bool is_child)
 {
 	/* The channel is the parent's: it ends when the last process closes it. */
 	if (is_child)
-		drop_channel();
+		channel_drop();
 	pthread_mutex_unlock(&channel.lock);
 }

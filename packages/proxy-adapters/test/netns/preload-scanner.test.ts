@@ -12,7 +12,9 @@ setDefaultTimeout(60_000)
 
 const CONNECTIONS = 20_000
 const program = join(import.meta.dir, '../preload/scan.c')
-const sources = ['exchange.c', 'http.c'].map((name) => join(import.meta.dir, '../../preload/src', name))
+const sources = ['exchange.c', 'http.c', 'http-fields.c', 'http-start-line.c', 'http-text.c'].map((name) =>
+  join(import.meta.dir, '../../preload/src', name),
+)
 
 const requests = [
   'GET / HTTP/1.1\r\nHost: a\r\n\r\n',
