@@ -1,15 +1,19 @@
 import { closeFd, resetAndClose, socketCookie } from '@xoffload/linux'
 import type { AdoptedConnection, SuspendOptions } from '../bun/index.ts'
-import { parseRequestHead, type RequestHead } from '../http/index.ts'
 import type { Deliveries } from './deliveries.ts'
 import { PreloadError } from './errors.ts'
+import { Hooks } from './hooks.ts'
 import type { PreloadAdoptOptions, PreloadSuspended, ServeHere } from './options.ts'
 import type { ShimMessage } from './protocol.ts'
+import { headIn, headOf } from './request-head.ts'
 import type { Returned, ShimProcess } from './shim-process.ts'
 import { TakenBack } from './taken-back.ts'
 
 const NOTHING = new Uint8Array(0)
 const OUT_OF_DESCRIPTORS = 'a connection was lost when it came back: may this process open more files (RLIMIT_NOFILE)?'
+
+/** How long the next process of the program may take for a connection that the last one has left, in milliseconds. */
+const SUCCESSION_TIMEOUT = 1000
 
 /** What goes to the program with a connection. */
 interface Parcel {
@@ -36,7 +40,7 @@ export class PreloadConnection implements AdoptedConnection {
   /** Resolves when the program has accepted the connection; rejects with a {@link PreloadError}, and then it was reset. */
   readonly taken: Promise<void>
   readonly #owner: ConnectionOwner
-  readonly #options: PreloadAdoptOptions
+  readonly #hooks: Hooks
   readonly #cookie: bigint
   readonly #taken = Promise.withResolvers<void>()
   #id = 0n
@@ -46,6 +50,8 @@ export class PreloadConnection implements AdoptedConnection {
   #requestsBefore = 0
   #requestsHere = 0
   #closed = false
+  /** Nobody took it, and so it was offered to `onSuspended`, which gave it to the program again. */
+  #refused = false
   #wish: PromiseWithResolvers<PreloadSuspended | undefined> | undefined
   #takenBack: TakenBack | undefined
   /** `route` wants it back before this request, which comes after so many. */
@@ -55,7 +61,7 @@ export class PreloadConnection implements AdoptedConnection {
   /** Throws {@link PreloadError} (`busy`) or a LinuxError, and then the descriptor stays the caller's. */
   constructor(fd: number, owner: ConnectionOwner, options: PreloadAdoptOptions) {
     this.#owner = owner
-    this.#options = options
+    this.#hooks = new Hooks(options, (error) => owner.report(error))
     this.#cookie = socketCookie(fd)
     this.taken = this.#taken.promise
     // Who does not look at it hears of the end through `onClose`.
@@ -95,16 +101,20 @@ export class PreloadConnection implements AdoptedConnection {
 
   terminate(): void {
     if (this.#closed) return
-    if (this.#takenBack !== undefined) this.#takenBack.close()
-    else if (this.#owner.deliveries.cancel(this.#id))
-      this.#failed(new PreloadError('closed', 'the connection was terminated'))
-    else this.#order('end', 0)
+    if (this.#takenBack !== undefined) {
+      this.#takenBack.close()
+      return
+    }
+    const fd = this.#owner.deliveries.withdraw(this.#id)
+    if (fd === undefined) this.#order('end', 0)
+    else this.#reset(fd, new PreloadError('closed', 'the connection was terminated'))
   }
 
   /** A process of the program has accepted it. */
   adopted(process: ShimProcess, number: number): void {
     this.#process = process
     this.#number = number
+    this.#refused = false
     this.#taken.resolve()
     if (this.#wish !== undefined) this.#order('recall', 1)
   }
@@ -113,9 +123,9 @@ export class PreloadConnection implements AdoptedConnection {
   verdict({ requests, bytes }: ShimMessage): 'suspend' | ServeHere {
     this.#requestsHere = requests
     this.#forgetRouted()
-    const head = this.#headOf(bytes)
+    const head = headOf(bytes)
     if (head === undefined) return {}
-    const decision = this.#decide(head)
+    const decision = this.#hooks.decide(this, head)
     if (decision === 'serve') return {}
     if (decision === 'suspend') {
       this.#routed = bytes.slice()
@@ -148,22 +158,7 @@ export class PreloadConnection implements AdoptedConnection {
       this.#resume(fd, { received, requests: 0 })
       return
     }
-    const next = routed.length > 0 ? routed : headIn(received)
-    const takenBack = new TakenBack(
-      { fd, received, next, head: this.#headOf(next), requests: this.requests },
-      {
-        // The request that was asked about is not asked about again.
-        resume: (received) => this.#resume(fd, { received, requests: routed.length > 0 ? 1 : 0 }),
-        close: () => this.#relinquish(fd),
-        leave: () => this.#left(),
-      },
-    )
-    this.#takenBack = takenBack
-    this.#owner.standing.add(this)
-    const wish = this.#wish
-    this.#wish = undefined
-    wish?.resolve(takenBack)
-    if (routed.length > 0) this.#tell(takenBack)
+    this.#stand(fd, received, routed)
   }
 
   /** Nothing more will be heard of it. */
@@ -175,11 +170,7 @@ export class PreloadConnection implements AdoptedConnection {
     this.#taken.reject(new PreloadError('refused', 'the server program did not take the connection'))
     this.#wish?.resolve(undefined)
     this.#wish = undefined
-    try {
-      this.#options.onClose?.()
-    } catch (error) {
-      this.#owner.report(error)
-    }
+    this.#hooks.closed()
   }
 
   /** The server is closed: a connection that stands is reset. */
@@ -192,11 +183,12 @@ export class PreloadConnection implements AdoptedConnection {
     this.#id = this.#owner.enter(this)
     try {
       this.#owner.deliveries.add({
-        item: { connection: this.#id, watch: this.#options.route !== undefined, requests, received },
+        item: { connection: this.#id, watch: this.#hooks.asks, requests, received },
         fd,
         unsent,
         isBack,
-        onFailed: (error) => this.#failed(error),
+        ...(isBack && this.#isOffered && { timeout: SUCCESSION_TIMEOUT }),
+        onFailed: (error, fd) => this.#undelivered(error, fd, { received, isBack }),
       })
     } catch (error) {
       this.#owner.leave(this.#id)
@@ -204,9 +196,54 @@ export class PreloadConnection implements AdoptedConnection {
     }
   }
 
+  /** Whether somebody else may have it when the program does not take it back. Once: then the program has had its time. */
+  get #isOffered(): boolean {
+    return this.#wish !== undefined || (this.#hooks.takes && !this.#refused)
+  }
+
+  /** A program that ends closes idle connections in order, and so does this side with those that it gave back for a successor. */
+  #undelivered(error: PreloadError, fd: number | undefined, parcel: Pick<Parcel, 'received' | 'isBack'>): void {
+    if (fd === undefined) this.#failed(error)
+    else if (!parcel.isBack) this.#reset(fd, error)
+    else if (error.reason !== 'closed' && this.#isOffered) {
+      this.#leaveProcess()
+      this.#refused = true
+      this.#stand(fd, parcel.received, undefined)
+    } else {
+      closeFd(fd)
+      this.#failed(error)
+    }
+  }
+
+  #reset(fd: number, error: PreloadError): void {
+    resetAndClose(fd)
+    this.#failed(error)
+  }
+
   #failed(error: PreloadError): void {
     this.#taken.reject(error)
     this.lost()
+  }
+
+  /** `routed`: the request before which `route` wanted it; undefined when no process of the program takes it. */
+  #stand(fd: number, received: Uint8Array, routed: Uint8Array | undefined): void {
+    const isRouted = routed !== undefined && routed.length > 0
+    const next = isRouted ? routed : headIn(received)
+    const takenBack = new TakenBack(
+      { fd, received, next, head: headOf(next), requests: this.requests },
+      {
+        // The request that was asked about is not asked about again.
+        resume: (received) => this.#resume(fd, { received, requests: isRouted ? 1 : 0 }),
+        close: () => this.#relinquish(fd),
+        leave: () => this.#left(),
+      },
+    )
+    this.#takenBack = takenBack
+    this.#owner.standing.add(this)
+    const wish = this.#wish
+    this.#wish = undefined
+    wish?.resolve(takenBack)
+    if (isRouted || (routed === undefined && wish === undefined)) this.#hooks.stopped(takenBack)
   }
 
   #resume(fd: number, { received, requests }: Pick<Parcel, 'received' | 'requests'>): void {
@@ -253,30 +290,6 @@ export class PreloadConnection implements AdoptedConnection {
     this.#process?.order({ type, connection: this.#id, value: this.#number, argument })
   }
 
-  #headOf(bytes: Uint8Array): RequestHead | undefined {
-    const head = parseRequestHead(bytes)
-    return head.kind === 'head' ? head : undefined
-  }
-
-  #decide(head: RequestHead): 'serve' | 'suspend' | ServeHere {
-    try {
-      return this.#options.route?.(this, head) ?? 'serve'
-    } catch (error) {
-      this.#owner.report(error)
-      return 'serve'
-    }
-  }
-
-  #tell(takenBack: TakenBack): void {
-    try {
-      if (this.#options.onSuspended === undefined) takenBack.resume()
-      else this.#options.onSuspended(takenBack)
-    } catch (error) {
-      this.#owner.report(error)
-      takenBack.resume()
-    }
-  }
-
   #watch(signal: AbortSignal, promise: Promise<unknown>): void {
     const cancel = () => {
       const wish = this.#wish
@@ -289,10 +302,4 @@ export class PreloadConnection implements AdoptedConnection {
     signal.addEventListener('abort', cancel)
     promise.then(ignore, ignore)
   }
-}
-
-/** A copy of the request head that these bytes begin with, nothing when they do not. */
-function headIn(bytes: Uint8Array): Uint8Array {
-  const end = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf('\r\n\r\n')
-  return bytes.slice(0, end < 0 ? 0 : end + 4)
 }

@@ -1,5 +1,5 @@
 import type { Endpoint } from '@xoffload/core'
-import { closeFd, resetAndClose, write } from '@xoffload/linux'
+import { closeFd, write } from '@xoffload/linux'
 import { PreloadError } from './errors.ts'
 import { Knock } from './knock.ts'
 import type { Mailbox } from './mailbox.ts'
@@ -19,8 +19,10 @@ export interface Delivery {
   readonly unsent: Uint8Array
   /** The program had it before: it has its place, however many wait. */
   readonly isBack: boolean
-  /** It cannot be delivered; the connection has been reset. */
-  readonly onFailed: (error: PreloadError) => void
+  /** Milliseconds until it fails, when that is sooner than for others. */
+  readonly timeout?: number
+  /** It cannot be delivered. The descriptor is the receiver's; undefined when nobody has it any more. */
+  readonly onFailed: (error: PreloadError, fd: number | undefined) => void
 }
 
 interface State extends Delivery {
@@ -78,7 +80,7 @@ export class Deliveries {
       obstacle: undefined,
       turns: 0,
       outcome: undefined,
-      deadline: performance.now() + timeout,
+      deadline: performance.now() + Math.min(delivery.timeout ?? timeout, timeout),
     })
     this.#timer ??= setInterval(() => this.#tick(), TICK)
     this.#post()
@@ -94,15 +96,13 @@ export class Deliveries {
     return true
   }
 
-  /** Takes a delivery back, and resets the connection. False when a process of the server program has it already. */
-  cancel(connection: bigint): boolean {
+  /** Takes a delivery back: its descriptor is the caller's. Undefined when a process of the server program has it already. */
+  withdraw(connection: bigint): number | undefined {
     const state = this.#waiting.get(connection) ?? this.#posted.get(connection)
-    if (state === undefined) return false
+    if (state === undefined) return undefined
     const fd = this.#waiting.delete(connection) ? state.fd : this.#options.mailbox.withdraw(connection)
-    if (fd === undefined) return false
-    if (this.#posted.delete(connection) && state.knock !== undefined) this.#reuse(state.knock)
-    resetAndClose(fd)
-    return true
+    if (fd !== undefined && this.#posted.delete(connection) && state.knock !== undefined) this.#reuse(state.knock)
+    return fd
   }
 
   /** All that nobody has taken fail. */
@@ -193,9 +193,10 @@ export class Deliveries {
   #fail(state: State, error: PreloadError): void {
     const { connection } = state.item
     dropUnsent(state, state.unsent.length)
+    const fd = this.withdraw(connection)
     // The program took it, and told nobody: it ended in between. The kernel has closed the connection.
-    if (!this.cancel(connection) && this.#posted.delete(connection)) state.knock?.close()
-    state.onFailed(error)
+    if (fd === undefined && this.#posted.delete(connection)) state.knock?.close()
+    state.onFailed(error, fd)
   }
 }
 

@@ -48,7 +48,11 @@ export interface PreloadAdoptOptions {
    * microseconds. When it throws, that is reported, and the request is served.
    */
   readonly route?: (connection: PreloadConnection, head: RequestHead) => 'serve' | 'suspend' | ServeHere
-  /** Takes a connection that {@link route} stopped. When it throws, that is reported and the connection goes on here. */
+  /**
+   * Takes a connection that {@link route} stopped, or that the program has given back because it ends, when no other process of it has taken
+   * it for a second. When it throws, that is reported and the connection goes on here. One that the program does not take after that, or
+   * that nobody else takes, is closed: its client gets a FIN.
+   */
   readonly onSuspended?: (suspended: PreloadSuspended) => void
   /**
    * Called once when nothing more is to be expected of the connection: the program has closed it, it could not be adopted and was reset, or

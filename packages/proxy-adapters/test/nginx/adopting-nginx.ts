@@ -6,6 +6,7 @@ import {
   type PreloadConnection,
   PreloadServer,
   type PreloadServerOptions,
+  preloadEnvironment,
 } from '@xoffload/proxy-adapters/preload'
 import { establishedSocket } from '../established-socket.ts'
 import { RawClient } from '../raw-client.ts'
@@ -15,6 +16,8 @@ import { afterTest, eventually, freePort, moduleFile } from './support.ts'
 const ANSWER = '$request_method $uri $remote_addr:$remote_port $server_addr:$server_port $connection_requests $pid'
 
 export interface AdoptingNginxOptions {
+  /** What takes the connections: its module, or the library that is loaded before it. Default `module`. */
+  readonly adopter?: 'module' | 'preload'
   /** Parameters of `listen`, `PORT` in it stands for the port. */
   readonly listen?: string
   /** Lines for the server that adopts. */
@@ -52,7 +55,10 @@ export class AdoptingNginx {
   static async start(options: AdoptingNginxOptions = {}): Promise<AdoptingNginx> {
     const nginx = new AdoptingNginx(options)
     afterTest(() => nginx.stop())
-    nginx.#child = Bun.spawn(nginx.#command(), { stdio: ['ignore', 'inherit', 'inherit'] })
+    nginx.#child = Bun.spawn(nginx.#command(), {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      ...(nginx.#isPreloaded && { env: { ...process.env, ...preloadEnvironment(nginx.socket) } }),
+    })
     await eventually(() => nginx.#listens(), 'nginx')
     // A worker answers, or else it is only the kernel.
     await eventually(() => nginx.workers.length > 0, 'a worker')
@@ -118,9 +124,14 @@ export class AdoptingNginx {
       // Longer than a busy machine keeps this process from answering.
       askTimeout: 1000,
       onError: (error) => errors.push(error),
+      ...(this.#isPreloaded && { listener: { address: '127.0.0.1', port: this.port } }),
       ...options,
     })
     afterTest(() => server.close())
+    if (this.#isPreloaded) {
+      await server.ready()
+      return { server, errors }
+    }
     const workers = this.workers.length
     await eventually(() => server.processes.length >= workers, 'the workers')
     return { server, errors }
@@ -132,6 +143,10 @@ export class AdoptingNginx {
     const alerts = this.errorLog.split('\n').filter((line) => /\[(?:alert|emerg|crit)\]/.test(line))
     rmSync(this.directory, { recursive: true, force: true })
     if (alerts.length > 0 && !this.#alertsExpected) throw new Error(alerts.join('\n'))
+  }
+
+  get #isPreloaded(): boolean {
+    return this.#options.adopter === 'preload'
   }
 
   async #listens(): Promise<boolean> {
@@ -154,7 +169,7 @@ export class AdoptingNginx {
     const { listen = '127.0.0.1:PORT', server = [], http = [], main = [] } = this.#options
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     return `
-load_module ${moduleFile};
+${this.#isPreloaded ? '' : `load_module ${moduleFile};`}
 user www-data;
 ${main.some((line) => line.startsWith('worker_processes')) ? '' : 'worker_processes 2;'}
 daemon off;
@@ -170,7 +185,7 @@ http {
   ${http.join('\n  ').replaceAll('PORT', `${this.port}`)}
   server {
     listen ${listen.replaceAll('PORT', `${this.port}`)};
-    xoffload_adopt unix:${this.socket};
+    ${this.#isPreloaded ? '' : `xoffload_adopt unix:${this.socket};`}
     root ${this.directory}/files;
     ${server.join('\n    ')}
     location / { return 200 "${ANSWER}"; }
