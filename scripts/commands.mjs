@@ -42,6 +42,13 @@ const namespaces = (args, env) => {
   return { ...needs, debianPackages: [...needs.debianPackages, ...others] }
 }
 
+/** @type {Command['needs']} nginx's module is compiled for the nginx that is there. */
+const soak = (args, env) => {
+  const needs = testbed(args, env)
+  if (needs.debianPackages.length === 0 || !args.some((arg) => /^--adoptions(=|$)/.test(arg))) return needs
+  return { ...needs, debianPackages: [...needs.debianPackages, 'gcc', 'libc6-dev', 'make', 'nginx-dev'] }
+}
+
 /** @type {Command['needs']} HAProxy is compared with, and rules of flower, which this kernel may lack, are put in the guest. */
 const bench = (args, env) => {
   if (isHelp(args)) return nothing()
@@ -83,7 +90,7 @@ const tests = (args, env) => {
 export const commands = {
   demo: { entry: 'testbed/src/demo/main.ts', needs: testbed },
   bench: { entry: 'bench/src/main.ts', needs: bench },
-  soak: { entry: 'testbed/src/soak/main.ts', needs: testbed },
+  soak: { entry: 'testbed/src/soak/main.ts', needs: soak },
   guest: { entry: 'testbed/src/guest/main.ts', needs: guest },
   conformance: { entry: 'testbed/src/conformance/main.ts', needs: guest },
   simulate: { entry: 'testbed/src/simulate/main.ts', needs: nothing },

@@ -10,6 +10,8 @@ export class History {
   #oldest = 0
   succeeded = 0
   readonly handoffs = new Map<string, number>()
+  /** Numbers of connections that came to each host. */
+  readonly arrivals = new Map<string, number>()
   readonly reasons = new Map<string, number>()
   readonly times: number[] = []
   /** Responses that one server began and another one continued. */
@@ -43,6 +45,7 @@ export class History {
     count(this.handoffs, `${direction} ${outcome}`)
     if (outcome === 'handed-off') {
       this.succeeded++
+      count(this.arrivals, record.server)
       this.times.push(steps.total ?? 0)
     }
     if (failure !== undefined) count(this.reasons, `${direction} ${outcome}: ${failure.reason}`)

@@ -1,6 +1,8 @@
 /** `npm run soak`: see {@link usage}. */
 import { XoffloadError } from '@xoffload/core'
 import pc from 'picocolors'
+import { printAdoptionFigures, printAdoptions } from './adoptions/report.ts'
+import { soakAdoptions } from './adoptions/run.ts'
 import { soakFuzz } from './fuzz.ts'
 import { parseOptions, type SoakCommand, usage } from './options.ts'
 import { isRight, printFailures, printFigures, printFuzzFigures, printResult } from './report.ts'
@@ -13,6 +15,7 @@ async function main(args: readonly string[]): Promise<void> {
     return
   }
   if (options.kind === 'fuzz') await fuzz(options)
+  else if (options.kind === 'adoptions') await adoptions(options)
   else await soak(options)
 }
 
@@ -26,6 +29,19 @@ async function soak(options: Extract<SoakCommand, { kind: 'handoffs' }>): Promis
   if (isRight(result)) return
   printFailures(result)
   process.exitCode = 1
+}
+
+async function adoptions({ adapters, ...options }: Extract<SoakCommand, { kind: 'adoptions' }>): Promise<void> {
+  const onProgress = (done: number, seconds: number): void =>
+    console.error(pc.dim(`${done} of ${options.adoptions} adoptions by each server after ${seconds.toFixed(0)} s`))
+  console.error(`seed ${options.seed}`)
+  for (const adapter of adapters) {
+    const result = await soakAdoptions({ ...options, adapter, onProgress })
+    if (options.json) printAdoptionFigures(result)
+    else printAdoptions(result)
+    for (const problem of result.problems) console.error(pc.red(problem))
+    if (result.problems.length > 0) process.exitCode = 1
+  }
 }
 
 async function fuzz({ inputs, seed, json }: Extract<SoakCommand, { kind: 'fuzz' }>): Promise<void> {

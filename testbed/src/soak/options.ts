@@ -1,13 +1,25 @@
 import { parseArgs } from 'node:util'
 import { TestbedError } from '../errors.ts'
+import type { Adapter } from './adoptions/hosts.ts'
 
-/** What is asked for on the command line: handoffs under load, or inputs for the decoders. */
+/** What is asked for on the command line: handoffs under load, adoptions by nginx, or inputs for the decoders. */
 export type SoakCommand =
   | {
       readonly kind: 'handoffs'
       readonly handoffs: number
       readonly seed: number
       readonly connections: number
+      readonly seconds: number
+      readonly json: boolean
+    }
+  | {
+      readonly kind: 'adoptions'
+      readonly adoptions: number
+      /** One after the other. */
+      readonly adapters: readonly Adapter[]
+      readonly seed: number
+      readonly connections: number
+      /** For each adapter. */
       readonly seconds: number
       readonly json: boolean
     }
@@ -21,11 +33,15 @@ reorder and delay. Clients and servers check every byte of every request and res
   --handoffs N     how many handoffs are to succeed (default 10000)
   --seed S         what clients, operator and links do follows from it (default: another one each time)
   --connections N  client connections at once, 1 to 2000 (default 64)
-  --seconds N      the longest that it may take (default: one for each 50 handoffs, at least 60)
+  --seconds N      the longest that it may take (default: one for each 50 handoffs or adoptions, at least 60)
+  --adoptions N    instead: each of two servers with stock nginx adopts N connections, and memory and descriptors of nginx, its agent
+                   and the gateway must stay as they are
+  --adapter NAME   how nginx takes them: "preload" (a library that is loaded before it) or "module" (default: first one, then the other)
   --fuzz N         instead: N inputs for every decoder of what comes from outside
   --json           figures as lines of JSON on standard output
   --help           this text`
 
+const ADAPTERS: readonly Adapter[] = ['preload', 'module']
 const HANDOFFS_PER_SECOND = 50
 const MINIMUM_SECONDS = 60
 
@@ -39,20 +55,39 @@ export function parseOptions(args: readonly string[]): SoakCommand | undefined {
       ? Math.floor(Math.random() * 1_000_000)
       : wholeNumber('seed', values.seed, 0, 1_000_000_000)
   if (values.fuzz !== undefined) {
-    const others = (['handoffs', 'connections', 'seconds'] as const).filter((name) => values[name] !== undefined)
-    if (others.length > 0) throw new TestbedError(`--${others[0]} has no meaning together with --fuzz`)
+    refuseOthers(values, ['handoffs', 'adoptions', 'adapter', 'connections', 'seconds'], 'fuzz')
     return { kind: 'fuzz', inputs: wholeNumber('fuzz', values.fuzz, 1, 1_000_000_000), seed, json }
   }
-  const handoffs = wholeNumber('handoffs', values.handoffs ?? '10000', 1, 100_000_000)
-  const standard = Math.max(MINIMUM_SECONDS, Math.ceil(handoffs / HANDOFFS_PER_SECOND))
-  return {
-    kind: 'handoffs',
-    handoffs,
-    seed,
-    connections: wholeNumber('connections', values.connections ?? '64', 1, 2000),
-    seconds: wholeNumber('seconds', values.seconds ?? `${standard}`, 1, 10_000_000),
-    json,
+  const connections = wholeNumber('connections', values.connections ?? '64', 1, 2000)
+  const name = values.adoptions === undefined ? 'handoffs' : 'adoptions'
+  const count = wholeNumber(name, values[name] ?? '10000', 1, 100_000_000)
+  const standard = Math.max(MINIMUM_SECONDS, Math.ceil(count / HANDOFFS_PER_SECOND))
+  const seconds = wholeNumber('seconds', values.seconds ?? `${standard}`, 1, 10_000_000)
+  if (name === 'adoptions') {
+    refuseOthers(values, ['handoffs'], 'adoptions')
+    return {
+      kind: 'adoptions',
+      adoptions: count,
+      adapters: adaptersOf(values.adapter),
+      seed,
+      connections,
+      seconds,
+      json,
+    }
   }
+  if (values.adapter !== undefined) throw new TestbedError('--adapter has a meaning only together with --adoptions')
+  return { kind: 'handoffs', handoffs: count, seed, connections, seconds, json }
+}
+
+function refuseOthers(values: ReturnType<typeof parse>, names: readonly (keyof typeof values)[], what: string): void {
+  const other = names.find((name) => values[name] !== undefined)
+  if (other !== undefined) throw new TestbedError(`--${other} has no meaning together with --${what}`)
+}
+
+function adaptersOf(name: string | undefined): readonly Adapter[] {
+  const adapters = ADAPTERS.filter((adapter) => name === undefined || adapter === name)
+  if (adapters.length === 0) throw new TestbedError(`--adapter takes "preload" or "module", found "${name}"`)
+  return adapters
 }
 
 function parse(args: readonly string[]) {
@@ -64,6 +99,8 @@ function parse(args: readonly string[]) {
         seed: { type: 'string' },
         connections: { type: 'string' },
         seconds: { type: 'string' },
+        adoptions: { type: 'string' },
+        adapter: { type: 'string' },
         fuzz: { type: 'string' },
         json: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
