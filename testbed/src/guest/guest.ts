@@ -72,7 +72,7 @@ export class Guest implements AsyncDisposable {
   static async start(options: GuestOptions = {}): Promise<Guest> {
     requireRoot()
     const kernel = guestKernel()
-    const hardware = { memory: options.memory ?? 512, processors: options.processors ?? 2 }
+    const hardware = { memory: options.memory ?? 768, processors: options.processors ?? 2 }
     const [snapshot, nic] = await Promise.all([guestSnapshot(kernel, hardware), nicModule(kernel)])
     await removeAbandonedTestbeds()
     const id = enterTestbed()

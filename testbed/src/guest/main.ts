@@ -10,7 +10,7 @@ command, or 1 with a message when the guest's kernel gave a warning meanwhile.
 
   --share DIRECTORY    the command may write to this directory
   --timeout SECONDS    until the command is killed; default 600
-  --memory MIB         default 512`
+  --memory MIB         default 768: room for some programs with Bun`
 
 class UsageError extends TestbedError {}
 
@@ -29,7 +29,7 @@ function requestOf(args: readonly string[]): Request {
   })
   const [program, ...words] = positionals
   const timeout = Number(values.timeout ?? 600) * 1000
-  const memory = Number(values.memory ?? 512)
+  const memory = Number(values.memory ?? 768)
   if (program === undefined) throw new UsageError('A command is missing')
   if (!(timeout > 0) || !Number.isInteger(memory) || memory < 128)
     throw new UsageError('--timeout or --memory is no number')

@@ -62,6 +62,12 @@ export interface NicCounters {
   readonly hw_failed_packets: number
 }
 
+/** The counters that `ethtool --statistics` shows of a port, wherever the port is. */
+export function nicCounters(shown: string): NicCounters {
+  const entries = [...shown.matchAll(/^\s*(\w+): (\d+)$/gm)].map(([, name, value]) => [name, Number(value)])
+  return Object.fromEntries(entries) as NicCounters
+}
+
 /**
  * Virtual NICs with tc-flower offload, for programs inside a guest: the kernel module in `testbed/nic`, which executes the rules that
  * it accepts before the host sees the packet. There is one module, so there is one of these at a time.
@@ -109,9 +115,7 @@ export class VirtualNic implements AsyncDisposable {
 
   /** What a port has counted; it must be in this network namespace. */
   async counters(port: NicPort): Promise<NicCounters> {
-    const { stdout } = await runTool([tool('ethtool'), '--statistics', port.host])
-    const entries = [...stdout.matchAll(/^\s*(\w+): (\d+)$/gm)].map(([, name, value]) => [name, Number(value)])
-    return Object.fromEntries(entries) as NicCounters
+    return nicCounters((await runTool([tool('ethtool'), '--statistics', port.host])).stdout)
   }
 
   /** Unloads the module: devices, rules and qdiscs go with it. */

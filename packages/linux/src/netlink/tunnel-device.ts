@@ -45,9 +45,15 @@ const IFLA_VXLAN_PORT = 15
 const IFLA_VXLAN_LOCAL6 = 17
 const IFLA_VXLAN_UDP_ZERO_CSUM6_RX = 20
 const IFLA_IPTUN_LOCAL = 2
+const IFLA_IPTUN_FLAGS = 8
 const IFLA_IPTUN_PROTO = 9
 /** IPv4 and IPv6 inside. */
 const ANY_PROTOCOL = 0
+/**
+ * Packets may come from an address that this host has too (`ip6_tnl_rcv_ctl`, net/ipv6/ip6_tunnel.c): the kernel of a gateway may choose the
+ * service address as their source, and servers have it on loopback.
+ */
+const IP6_TNL_F_ALLOW_LOCAL_REMOTE = 0x40
 /** `rp_filter`: the source must be reachable, through whichever device (Documentation/networking/ip-sysctl.rst). */
 const LOOSE = 2
 /** The IPv4 dummy address (RFC 7600). A device without any address is held to the strict filter (__fib_validate_source, net/ipv4/fib_frontend.c). */
@@ -145,8 +151,8 @@ function kindAndData(options: TunnelDeviceOptions): [kind: string, data: Netlink
   const data = new NetlinkBody(new Uint8Array())
   if (options.mode === 'ipip') {
     // Of the kinds that take packets over IPv4, `sit` is the one that takes both IPv4 and IPv6 inside.
-    const kind = local.length === 4 ? 'sit' : 'ip6tnl'
-    return [kind, data.attribute(IFLA_IPTUN_LOCAL, local).attribute(IFLA_IPTUN_PROTO, Uint8Array.of(ANY_PROTOCOL))]
+    data.attribute(IFLA_IPTUN_LOCAL, local).attribute(IFLA_IPTUN_PROTO, Uint8Array.of(ANY_PROTOCOL))
+    return local.length === 4 ? ['sit', data] : ['ip6tnl', data.u32(IFLA_IPTUN_FLAGS, IP6_TNL_F_ALLOW_LOCAL_REMOTE)]
   }
   const port = new Uint8Array(2)
   new DataView(port.buffer).setUint16(0, options.port)
