@@ -78,7 +78,12 @@ export const gatewaySchema = Type.Object(
     limits: Type.Object(
       {
         headBytes: count('The longest request head that is taken, bytes.', 256, 1_048_576, 16_384),
-        headTimeout: count('How long a client may take for a request head, milliseconds.', 1, 3_600_000, 10_000),
+        headTimeout: count(
+          'How long a client may take for a request head, milliseconds. What has come by then is relayed to a server, whose time limit counts.',
+          1,
+          3_600_000,
+          10_000,
+        ),
         connections: count('Client connections that this host holds or proxies at once.', 1, 10_000_000, 100_000),
         handoffs: count('Handoffs in flight at once.', 1, 100_000, 1024),
         flows: count('Flows that can be steered at once: the size of the rule table.', 1, 67_108_864, 1_048_576),

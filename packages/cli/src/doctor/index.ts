@@ -15,6 +15,7 @@ import { settingsCheck } from './checks/settings.ts'
 import { steeringCheck } from './checks/steering.ts'
 import { bunCheck, jitCheck, kernelCheck } from './checks/system.ts'
 import { tunCheck } from './checks/tun.ts'
+import { tunnelCheck } from './checks/tunnel.ts'
 
 export { type Check, type Examined, failed, type Result } from './check.ts'
 export { examine, type Finding } from './examine.ts'
@@ -34,6 +35,7 @@ export const checks: readonly Check[] = [
   settingsCheck,
   deviceCheck,
   steeringCheck,
+  tunnelCheck,
   serviceAddressCheck,
   portsCheck,
   serverProgramCheck,

@@ -22,7 +22,7 @@ export interface ConnectionOwner {
   readonly headBytes: number
   /** The head of a request is complete. The socket is paused. */
   requested(connection: ClientConnection, head: RequestHead): void
-  /** What has come is no request head that this host can be sure about. The socket is paused. */
+  /** What has come in time is no request head that this host can be sure about, or not all of one. The socket is paused. */
   unreadable(connection: ClientConnection, problem: UnreadableHead): void
   /** The socket is closed. */
   closed(connection: ClientConnection): void
@@ -131,7 +131,11 @@ export class ClientConnection {
     this.deadline = undefined
     if (this.#phase !== 'head' || this.#unsent.length > 0) this.#socket.terminate()
     else if (this.#received.length === 0) this.#closeOrderly()
-    else this.refuse(408, 'the request head did not arrive in time')
+    else {
+      this.#phase = 'moving'
+      this.#socket.pause()
+      this.#owner.unreadable(this, { status: 408, reason: 'the request head did not arrive in time' })
+    }
   }
 
   /**

@@ -61,8 +61,9 @@ export class Requests {
   }
 
   /**
-   * What has come is no request head that this host can be sure about. Somebody else may read it in another way, so the connection is not
-   * moved: a server answers all that comes on it, in its own words. The connection is paused.
+   * What has come is no request head that this host can be sure about, or only half of one when its time is over. Somebody else may read it
+   * in another way, or wait longer, so the connection is not moved: a server answers all that comes on it, in its own words, or closes it
+   * without one as nginx does. The connection is paused.
    */
   unreadable(connection: ClientConnection, problem: UnreadableHead): void {
     if (this.#waiting !== undefined) {

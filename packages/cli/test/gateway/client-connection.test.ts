@@ -157,3 +157,41 @@ test.each([
   expect(answers[1]).toStartWith('HTTP/1.1 502 ')
   expect([dead.connections, live.connections]).toEqual([0, 1])
 })
+
+test('half a head goes to a server when its time is over, and the client sees how that deals with it', async () => {
+  const received = Promise.withResolvers<string>()
+  // As nginx does (client_header_timeout): it closes without a word.
+  const silent = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: {
+      data: (socket, chunk) => {
+        received.resolve(chunk.toString())
+        socket.end()
+      },
+    },
+  })
+  cleanup.push(() => silent.stop(true))
+  const server = new Server('nginx', { address: '127.0.0.1', port: silent.port })
+  const requests = new Requests({
+    selection: new Selection((_request, candidates) => candidates.find(({ up }) => up), [server]),
+    coordinator: {} as HandoffCoordinator,
+    handoffs: {} as Handoffs,
+    journal: new Journal(log),
+    log,
+    broken: () => {},
+  })
+  const { clients, port } = listen(
+    () => {},
+    50,
+    (...given) => requests.unreadable(...given),
+  )
+  const client = await connect(port)
+  const half = 'GET / HTTP/1.1\r\nHo'
+  client.socket.write(half)
+  expect(await received.promise).toBe(half)
+  expect(await client.ended).toBe('FIN')
+  expect(client.received).toEqual([])
+  client.socket.end()
+  await clients.emptied()
+})
