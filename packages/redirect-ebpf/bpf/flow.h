@@ -107,32 +107,15 @@ static __always_inline void xo_ipv4(__be32 *mapped, __be32 address)
 	mapped[3] = address;
 }
 
-/* Reads the headers between `data` and `data_end`. With `reverse` the packet is the service's. */
-static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *data_end, struct xo_packet *packet, int reverse)
+/* Reads the headers between `at`, which is `network` bytes into the packet, and `data_end`. With `reverse` the packet is the service's. */
+static __always_inline enum xo_parsed xo_parse_network(const __u8 *at, const __u8 *data_end, __be16 protocol, __u32 network,
+						       struct xo_packet *packet, int reverse)
 {
 	struct xo_flow *flow = &packet->flow;
-	const __u8 *at = data + ETH_HLEN;
 	const __u8 *tcp;
 	const __be16 *ports;
-	/* Counted beside the pointer: the kernel lets no program subtract pointers that was loaded without CAP_PERFMON. */
-	__u32 network = ETH_HLEN;
-	__be16 protocol;
 
-	if (at > data_end)
-		return XO_SHORT;
-	protocol = ((const struct ethhdr *)data)->h_proto;
-#pragma unroll
-	for (int tag = 0; tag < 2; tag++) {
-		if (!xo_is_vlan(protocol))
-			break;
-		if (at + VLAN_HEADER_LENGTH > data_end)
-			return XO_SHORT;
-		protocol = *(const __be16 *)(at + 2);
-		at += VLAN_HEADER_LENGTH;
-		network += VLAN_HEADER_LENGTH;
-	}
 	packet->network = network;
-
 	if (protocol == bpf_htons(ETH_P_IP)) {
 		const struct iphdr *ip = (const struct iphdr *)at;
 
@@ -179,6 +162,30 @@ static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *dat
 	packet->tcp_checksum = *(const __be16 *)(tcp + TCP_CHECKSUM_OFFSET);
 	packet->headers = network + (packet->family == 4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH) + (tcp[12] >> 4) * 4;
 	return XO_TCP;
+}
+
+/* The same from the Ethernet header, at `data`. */
+static __always_inline enum xo_parsed xo_parse(const __u8 *data, const __u8 *data_end, struct xo_packet *packet, int reverse)
+{
+	const __u8 *at = data + ETH_HLEN;
+	/* Counted beside the pointer: the kernel lets no program subtract pointers that was loaded without CAP_PERFMON. */
+	__u32 network = ETH_HLEN;
+	__be16 protocol;
+
+	if (at > data_end)
+		return XO_SHORT;
+	protocol = ((const struct ethhdr *)data)->h_proto;
+#pragma unroll
+	for (int tag = 0; tag < 2; tag++) {
+		if (!xo_is_vlan(protocol))
+			break;
+		if (at + VLAN_HEADER_LENGTH > data_end)
+			return XO_SHORT;
+		protocol = *(const __be16 *)(at + 2);
+		at += VLAN_HEADER_LENGTH;
+		network += VLAN_HEADER_LENGTH;
+	}
+	return xo_parse_network(at, data_end, protocol, network, packet, reverse);
 }
 
 static __always_inline __u16 xo_fold(__u64 sum)

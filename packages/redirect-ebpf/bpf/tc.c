@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
  * The programs of TcRedirector, and of XdpRedirector behind the one in xdp.c:
- * xo_ingress and xo_egress on the device, xo_release on the TAP that held packets go through.
+ * xo_ingress and xo_egress on the device, xo_release on the TAP that held packets go through, and xo_from_vxlan or xo_from_ip on the
+ * device at which a tunnel ends.
  *
  * No header of the client's packet above Ethernet is changed, so checksums (partial ones too) and GSO stay right. The one exception is
  * the hop limit of what is returned, which no TCP checksum covers.
@@ -226,6 +227,44 @@ int xo_release(struct __sk_buff *skb)
 	XO_COUNT(released_ingress);
 	/* It meets xo_ingress again: steered if that is the rule now, up to the stack otherwise. */
 	skb->mark = XO_RELEASED;
+	return bpf_redirect(config->device, BPF_F_INGRESS);
+}
+
+/*
+ * On the device at which a tunnel ends: the packets of flows that have a rule go to the redirector's device, as if they had come in
+ * there. The others, of connections that this host serves undisturbed, go up from here.
+ */
+SEC("tc")
+int xo_from_vxlan(struct __sk_buff *skb)
+{
+	const struct xo_config *config = xo_config();
+	struct xo_packet packet;
+
+	if (!config || skb->pkt_type != 0 /* PACKET_HOST */ || xo_parse_skb(skb, &packet, 0) != XO_TCP ||
+	    !bpf_map_lookup_elem(&xo_flows_v3, &packet.flow))
+		return TC_ACT_UNSPEC;
+	if (bpf_skb_store_bytes(skb, 0, config->mac, ETH_ALEN, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(config->device, BPF_F_INGRESS);
+}
+
+/* The same for a tunnel that carries packets without an Ethernet header. */
+SEC("tc")
+int xo_from_ip(struct __sk_buff *skb)
+{
+	const struct xo_config *config = xo_config();
+	const __u32 headers = IPV6_HEADER_LENGTH + TCP_HEADER_LENGTH;
+	struct ethhdr ethernet = { .h_proto = skb->protocol };
+	struct xo_packet packet;
+
+	if (!config || bpf_skb_pull_data(skb, skb->len < headers ? skb->len : headers))
+		return TC_ACT_UNSPEC;
+	if (xo_parse_network((const __u8 *)(long)skb->data, (const __u8 *)(long)skb->data_end, skb->protocol, 0, &packet, 0) != XO_TCP ||
+	    !bpf_map_lookup_elem(&xo_flows_v3, &packet.flow))
+		return TC_ACT_UNSPEC;
+	__builtin_memcpy(ethernet.h_dest, config->mac, ETH_ALEN);
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) || bpf_skb_store_bytes(skb, 0, &ethernet, sizeof(ethernet), 0))
+		return TC_ACT_SHOT;
 	return bpf_redirect(config->device, BPF_F_INGRESS);
 }
 

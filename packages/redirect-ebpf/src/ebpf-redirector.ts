@@ -19,6 +19,7 @@ import { asRedirectorError } from './errors.ts'
 import type { HoldStatistics } from './hold-queue.ts'
 import { decodeStatistics, FIRST_INDEX, NAMES, type ProgramStatistics, STATISTICS_LENGTH } from './layout.ts'
 import { decodeBatch, decodeCounters, RuleEncoder } from './rule-layout.ts'
+import { detachFromTunnel } from './tunnel-hook.ts'
 import { detachXdpFrom, type XdpChoice } from './xdp-hook.ts'
 
 export interface EbpfRedirectorOptions {
@@ -38,6 +39,11 @@ export interface EbpfRedirectorOptions {
    * nothing is pinned otherwise.
    */
   readonly pins?: string
+  /**
+   * A device of this network namespace at which a tunnel ends (`TunnelDevice`): the packets of flows that have a rule are treated as if
+   * they had come in at {@link device}, and leave by that. It must be there when the redirector is opened.
+   */
+  readonly tunnel?: string
 }
 
 /** What has happened since {@link EbpfRedirector.open}. */
@@ -79,6 +85,7 @@ export abstract class EbpfRedirector implements Redirector {
         Number.MAX_SAFE_INTEGER,
       ),
       pins: options.pins,
+      tunnel: options.tunnel,
       xdp,
     }
     this.#manifest = manifest(name, this.#options.capacity, xdp === 'driver' ? 'driver' : undefined)
@@ -104,10 +111,11 @@ export abstract class EbpfRedirector implements Redirector {
     const attached = this.#attached
     if (attached === undefined) return
     this.#attached = undefined
-    const { place, object, xdp, pins, flows, tunnels, tap, queue, config } = attached
+    const { place, object, xdp, tunnelHook, pins, flows, tunnels, tap, queue, config } = attached
     try {
       for (const flow of queue.flows()) this.#removeHeld(attached, FlowKey.from(bytesOf(flow)))
       if (xdp !== undefined) detachXdpFrom(place.ifindex, xdp)
+      if (tunnelHook !== undefined) detachFromTunnel(tunnelHook)
       detach(place, object)
       pins?.clear()
       // What passed the programs before they were detached goes to the stack, or out.

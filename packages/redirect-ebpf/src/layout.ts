@@ -7,6 +7,8 @@ export const NAMES = {
   ingress: 'xo_ingress',
   egress: 'xo_egress',
   release: 'xo_release',
+  fromVxlan: 'xo_from_vxlan',
+  fromIp: 'xo_from_ip',
   driver: 'xo_xdp',
   /** The kernel keeps 15 bytes of a name. */
   generic: 'xo_xdp_generic',

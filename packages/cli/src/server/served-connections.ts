@@ -1,4 +1,12 @@
-import type { Arrival, HandoffOrigin, KeepMessage, RecallMessage, SteerTarget, TakeMessage } from '@xoffload/core'
+import type {
+  Arrival,
+  HandoffOrigin,
+  KeepMessage,
+  MacAddress,
+  RecallMessage,
+  SteerTarget,
+  TakeMessage,
+} from '@xoffload/core'
 import { handoffKey, MAXIMUM_REQUEST_LENGTH } from '@xoffload/core'
 import {
   type AdoptedConnection,
@@ -24,6 +32,8 @@ export interface ServedConnectionsOptions {
   readonly log: Log
   /** The control channel to a gateway, while it is connected. */
   readonly channelTo: (gateway: string) => ControlChannel | undefined
+  /** How this host's redirector reaches the gateway; undefined when the gateway has never said it. */
+  readonly wayBack: (channel: ControlChannel) => MacAddress | undefined
   /** After how many requests a connection is yielded, so that the gateway may choose again. */
   readonly requests: number | undefined
   readonly belongsHere: BelongsHere | undefined
@@ -116,7 +126,7 @@ export class ServedConnections {
   /** The gateway takes the connection. */
   take(channel: ControlChannel, message: TakeMessage): void {
     const served = this.#served.get(handoffKey(channel.host, message.connection))
-    const gateway = channel.hello?.mac
+    const gateway = this.#options.wayBack(channel)
     if (served?.suspended === undefined || served.phase !== 'yielded' || gateway === undefined) {
       const { handoff, epoch } = message
       const text = 'the connection does not stand at a request boundary (any more)'

@@ -5,11 +5,13 @@ import {
   type FlowKey,
   HandoffOrigin,
   HandoffTarget,
+  type MacAddress,
   type Redirector,
   serviceFilter,
 } from '@xoffload/core'
 import { decodeInterruptedResponse, HttpServer, type InterruptedResponse } from '@xoffload/proxy-adapters/bun'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
+import { parseEndpoint } from '../config/endpoint.ts'
 import type { ServerConfig } from '../config/index.ts'
 import {
   type ControlChannel,
@@ -105,17 +107,18 @@ export class ServerAgent {
     const loaded = await this.#load(options)
     const belongsHere =
       options.belongsHere ?? (moves.module === undefined ? undefined : await loadBelongsHere(moves.module))
-    const redirector = options.redirector ?? new TcRedirector({ device, capacity: limits.flows })
+    const onError = (error: unknown, { flow, step }: { flow?: FlowKey; step: string }): void =>
+      this.#log('errors', { event: 'error', flow, step, error: errorText(error) })
+    this.#journal = this.#openJournal(options, onError)
+    if (tunnel !== undefined) this.#tunnel = Tunnel.open(tunnel)
+    const redirector =
+      options.redirector ?? new TcRedirector({ device, capacity: limits.flows, ...(tunnel && { tunnel: tunnel.name }) })
     this.#redirector = redirector
     await redirector.open()
     const leftover = await removeLeftoverRules(redirector)
     if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
-    const onError = (error: unknown, { flow, step }: { flow?: FlowKey; step: string }): void =>
-      this.#log('errors', { event: 'error', flow, step, error: errorText(error) })
-    this.#journal = this.#openJournal(options, onError)
     const adopt = this.#journal?.continues ?? false
     this.#addresses = ServiceAddresses.setUp({ device, addresses: services.map(({ address }) => address), adopt })
-    if (tunnel !== undefined) this.#tunnel = Tunnel.open(tunnel)
     const watch = new FlowWatch((arrival) => this.#flowEnded(arrival), this.#journal)
     this.#watch = watch
     if (watch.size > 0) this.#log('info', { event: 'connections-found', count: watch.size })
@@ -125,6 +128,7 @@ export class ServerAgent {
       origin,
       log: this.#log,
       channelTo: (gateway) => this.#channelTo(gateway),
+      wayBack: (channel) => this.#wayBack(channel),
       requests: moves.requests,
       belongsHere,
       given: (cookie) => watch.forget(cookie),
@@ -214,6 +218,12 @@ export class ServerAgent {
       // The gateway asks again.
       this.#log('info', { event: 'not-sent', message: 'report', reason: errorText(error) })
     }
+  }
+
+  /** Where packets go that are the gateway's to deal with. A gateway in another subnet is reached through a router. */
+  #wayBack({ hello, remote }: ControlChannel): MacAddress | undefined {
+    const endpoint = remote === undefined ? undefined : parseEndpoint(remote)
+    return (endpoint && this.#tunnel?.towards(endpoint.address)) ?? hello?.mac
   }
 
   #channelTo(gateway: string): ControlChannel | undefined {

@@ -1,9 +1,11 @@
-import type { HelloMessage } from '@xoffload/core'
-import { TunnelDevice, type TunnelDeviceOptions } from '@xoffload/linux'
+import type { HelloMessage, MacAddress } from '@xoffload/core'
+import { Routes, Rtnetlink, TunnelDevice, type TunnelDeviceOptions } from '@xoffload/linux'
 
 /** The end of the tunnel that leads to this host. */
 export class Tunnel {
   readonly #device: TunnelDevice
+  readonly #routes = new Routes()
+  readonly #rtnetlink = new Rtnetlink()
   /** Where the gateways send packets. */
   readonly target: NonNullable<HelloMessage['tunnel']>
 
@@ -21,8 +23,19 @@ export class Tunnel {
     return new Tunnel(device, { mode: 'vxlan', remote, identifier, port, mac: macOf(device) })
   }
 
+  /**
+   * The first station on the way to another host's address: this host sends it what came through the tunnel and has to go back.
+   * Undefined when that is not known, as when nothing has been sent there lately. Throws a `LinuxError`.
+   */
+  towards(address: string): MacAddress | undefined {
+    const route = this.#routes.find(address)
+    return route && this.#rtnetlink.neighbour(route.ifindex, route.gateway ?? address)?.mac
+  }
+
   /** Removes the device, or leaves it for the next process. Safe to call twice. */
   close({ leave = false }: { readonly leave?: boolean } = {}): void {
+    this.#routes.close()
+    this.#rtnetlink.close()
     if (leave) this.#device.release()
     else this.#device.close()
   }

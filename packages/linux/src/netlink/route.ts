@@ -10,6 +10,8 @@ export interface Route {
   readonly ifindex: number
   /** The address that they come from, unless a socket is bound to another one. Undefined when the device has none. */
   readonly source: string | undefined
+  /** The router that they are sent to; undefined when the address is on the device's link. */
+  readonly gateway: string | undefined
   /** The largest IP packet, in bytes, when the route or path MTU discovery says less than the device does. */
   readonly mtu: number | undefined
 }
@@ -22,6 +24,7 @@ const RTM_TYPE_OFFSET = 7
 const RTN_UNICAST = 1
 const RTA_DST = 1
 const RTA_OIF = 4
+const RTA_GATEWAY = 5
 const RTA_PREFSRC = 7
 const RTA_METRICS = 8
 const RTAX_MTU = 2
@@ -65,10 +68,12 @@ function decodeRoute(body: Uint8Array): Route | undefined {
   const ifindex = attributes.get(RTA_OIF)
   if (ifindex === undefined) return undefined
   const source = attributes.get(RTA_PREFSRC)
+  const gateway = attributes.get(RTA_GATEWAY)
   const mtu = netlinkAttributes(attributes.get(RTA_METRICS) ?? new Uint8Array()).get(RTAX_MTU)
   return {
     ifindex: attributeU32(ifindex),
     source: source === undefined ? undefined : ipAddressText(source),
+    gateway: gateway === undefined ? undefined : ipAddressText(gateway),
     mtu: mtu === undefined ? undefined : attributeU32(mtu),
   }
 }

@@ -50,13 +50,14 @@ describe('a VXLAN device', () => {
   })
 })
 
-test('routes: the device, the source address and the MTU, if there is a way', () => {
+test('routes: the device, the source address, the router and the MTU, if there is a way', () => {
   namespace.ip('route', 'add', '198.51.100.0/24', 'via', '192.0.2.2', 'mtu', '1400')
   namespace.ip('-6', 'route', 'add', '2001:db8:1::/64', 'via', '2001:db8::2')
   const index = Number(/^(\d+):/.exec(namespace.ip('-o', 'link', 'show', 'veth0'))?.[1])
   using routes = namespace.inside(() => new Routes())
-  expect(routes.find('198.51.100.9')).toEqual({ ifindex: index, source: '192.0.2.1', mtu: 1400 })
-  expect(routes.find('192.0.2.9')).toEqual({ ifindex: index, source: '192.0.2.1', mtu: undefined })
-  expect(routes.find('2001:db8:1::9')).toMatchObject({ ifindex: index, source: '2001:db8::1' })
+  const direct = { ifindex: index, source: '192.0.2.1', gateway: undefined, mtu: undefined }
+  expect(routes.find('198.51.100.9')).toEqual({ ...direct, gateway: '192.0.2.2', mtu: 1400 })
+  expect(routes.find('192.0.2.9')).toEqual(direct)
+  expect(routes.find('2001:db8:1::9')).toMatchObject({ ifindex: index, source: '2001:db8::1', gateway: '2001:db8::2' })
   for (const nowhere of ['203.0.113.1', '2001:db8:2::1', '192.0.2.1']) expect(routes.find(nowhere)).toBeUndefined()
 })
