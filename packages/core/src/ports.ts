@@ -28,7 +28,10 @@ export interface OriginConnection {
   thaw(): void
   /** Closes the frozen socket silently: neither FIN nor RST. The last call. */
   release(): void
-  /** Closes the socket, frozen or not, and tells the client with an RST. The last call. */
+  /**
+   * Closes the socket, frozen or not, and tells the client with an RST. The last call. A socket that another process has too must not be
+   * thawed for it: that process would go on should this one die in between.
+   */
   reset(): void
 }
 

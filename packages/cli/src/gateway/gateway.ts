@@ -138,7 +138,6 @@ export class Gateway {
       broken: (connection, error) => clients.broken(connection, error),
     })
     const serves = serviceFilter(config.service)
-    const nginx = nginxFront(config, { selection, servers, handoffs, serves, journal, log })
     const recovery = new Recovery({
       steering,
       redirector,
@@ -149,6 +148,7 @@ export class Gateway {
       serves,
       maximumConnections: limits.flows,
     })
+    const nginx = nginxFront(config, { selection, servers, handoffs, serves, recovery, journal, log })
     const channels = new ServerChannels({ config, servers, coordinator, steering, moves, recovery, journal, log })
     this.#succession = new Succession({
       device: config.device,

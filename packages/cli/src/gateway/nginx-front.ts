@@ -77,7 +77,8 @@ export class NginxFront {
 }
 
 /** What a gateway gives besides its configuration. */
-export interface NginxFrontParts extends Pick<NginxRequestsOptions, 'selection' | 'handoffs' | 'serves' | 'journal'> {
+export interface NginxFrontParts
+  extends Pick<NginxRequestsOptions, 'selection' | 'handoffs' | 'serves' | 'recovery' | 'journal'> {
   readonly servers: readonly Server[]
   readonly log: Log
 }

@@ -7,6 +7,7 @@ import { SocketOrigin } from '../runtime/socket-origin.ts'
 import type { Handoffs } from './handoffs.ts'
 import type { Journal } from './journal.ts'
 import type { NginxPeers } from './nginx-peers.ts'
+import type { Recovery } from './recovery.ts'
 import { type Selection, selectionRequest } from './selection.ts'
 import type { Server } from './server.ts'
 
@@ -24,6 +25,7 @@ export interface NginxRequestsOptions {
   readonly handoffs: Handoffs
   /** Whether the flow is one of a service address. */
   readonly serves: (flow: FlowKey) => boolean
+  readonly recovery: Pick<Recovery, 'isUndecided'>
   readonly limits: { readonly headBytes: number; readonly connections: number }
   readonly journal: Journal
   readonly log: Log
@@ -59,9 +61,10 @@ export class NginxRequests {
 
   /** Why no connection, or not this one, can be taken. */
   #admit({ flow }: NginxArrival): Refusal | undefined {
-    const { serves, limits } = this.#options
+    const { serves, recovery, limits } = this.#options
     if (this.paused) return refused('another process of the gateway is taking over')
     if (!serves(flow)) return refused(`${formatEndpoint(flow.service)} is no service address: name it in "service"`)
+    if (recovery.isUndecided(flow)) return refused('its last handoff was not finished: the servers are being asked')
     if (this.#open >= limits.connections) return refused(`${this.#open} connections are open: see limits.connections`)
     return undefined
   }
@@ -107,7 +110,7 @@ export class NginxRequests {
     if (destination === undefined) return refused(`${server.name} is not connected`)
     const close = (): void => this.#close(arrival)
     const { flow, fd, received } = arrival
-    const origin = new SocketOrigin({ flow, fd, received: () => received, terminate: close })
+    const origin = new SocketOrigin({ flow, fd, shared: true, received: () => received, terminate: close })
     this.#open++
     // The target has it, and the frozen socket stays for a while.
     const arrived = (): void => void received.fill(0)

@@ -99,6 +99,11 @@ export class Recovery {
     return this.#found
   }
 
+  /** Whether the flow has a rule of an earlier process on which nothing was decided yet. */
+  isUndecided(flow: FlowKey): boolean {
+    return this.#adopted.has(flow.id)
+  }
+
   /** Asks the server for its connections: its control channel is up, or it is time again. */
   audit(server: Server): void {
     const nonce = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0

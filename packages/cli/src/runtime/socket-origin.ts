@@ -1,6 +1,8 @@
 import { type FlowKey, type OriginConnection, type TcpSnapshot, wipeSnapshot, XoffloadError } from '@xoffload/core'
 import {
+  destroyConnection,
   freeze,
+  LinuxError,
   type SocketProgress,
   sendWindowProbe,
   takeSnapshotWithProgress,
@@ -19,6 +21,8 @@ export class ClientGoneError extends XoffloadError {
 export interface PausedSocket {
   readonly flow: FlowKey
   readonly fd: number
+  /** Another process has the socket too, and would go on with one that is not frozen. */
+  readonly shared?: boolean
   /** What was read of the connection and is not served here: it goes back in front of the receive queue. */
   received(): Uint8Array
   /** Closes the file descriptor. */
@@ -91,7 +95,9 @@ export class SocketOrigin implements OriginConnection {
     this.#wipe()
     if (this.#closed) return
     try {
-      thaw(this.#socket.fd)
+      // Thawed, a shared socket would be the other process's should this one die now, while the target may have the connection.
+      if (this.#socket.shared) destroyShared(this.#socket.fd)
+      else thaw(this.#socket.fd)
     } finally {
       this.#socket.terminate()
     }
@@ -105,5 +111,14 @@ export class SocketOrigin implements OriginConnection {
 
   #mustLive(): void {
     if (this.#closed) throw new ClientGoneError(this.flow)
+  }
+}
+
+/** A connection that has ended by itself needs no RST; where the kernel cannot send one, the client gets it for its next packet. */
+function destroyShared(fd: number): void {
+  try {
+    destroyConnection(fd)
+  } catch (error) {
+    if (!(error instanceof LinuxError) || !['ENOENT', 'EOPNOTSUPP'].includes(error.errno)) throw error
   }
 }

@@ -18,6 +18,8 @@ afterEach(() => {
 })
 
 const log = (): void => {}
+/** Milliseconds: longer than a busy machine keeps bytes from being read. */
+const HEAD_TIMEOUT = 1000
 
 /** A port of the loopback address that nobody has. */
 function freePort(): number {
@@ -58,7 +60,7 @@ async function connect(port: number) {
 }
 
 test('a client that says nothing gets a FIN, and one that says half of a head an answer before it', async () => {
-  const { clients, port } = listen(() => {}, 50)
+  const { clients, port } = listen(() => {}, HEAD_TIMEOUT)
   const [silent, slow] = [await connect(port), await connect(port)]
   slow.socket.write('GET / HTTP/1.1\r\nHo')
   expect([await silent.ended, await slow.ended]).toEqual(['FIN', 'FIN'])
@@ -183,7 +185,7 @@ test('half a head goes to a server when its time is over, and the client sees ho
   })
   const { clients, port } = listen(
     () => {},
-    50,
+    HEAD_TIMEOUT,
     (...given) => requests.unreadable(...given),
   )
   const client = await connect(port)

@@ -37,6 +37,7 @@ function gateway(
     peers: new NginxPeers([], servers),
     handoffs,
     serves: serviceFilter([SERVICE]),
+    recovery: { isUndecided: () => false },
     limits: { headBytes: 4096, connections: 2 },
     journal: new Journal(log),
     log,
@@ -180,4 +181,19 @@ test('connections are counted once, at their first request', async () => {
   const { requests } = gateway({ result: 'handed-off' }, { journal })
   for (const number of [1, 2, 3]) await requests.requested(offer({ requests: number }))
   expect(journal.accepted).toBe(1)
+})
+
+test('a connection whose last handoff an earlier process has left is not moved until that is decided', async () => {
+  const undecided = new Set([offer().flow.id])
+  const { requests, handedOff } = gateway(
+    { result: 'handed-off' },
+    { recovery: { isUndecided: ({ id }) => undecided.has(id) } },
+  )
+  expect(await requests.requested(offer())).toMatchObject({
+    result: 'refused',
+    reason: expect.stringContaining('not finished'),
+  })
+  expect(handedOff).toEqual([])
+  undecided.clear()
+  expect(await requests.requested(offer())).toEqual({ result: 'handed-off' })
 })

@@ -1,10 +1,8 @@
 import type { FlowKey } from '@xoffload/core'
 import { NetlinkSocket, NLM_F_DUMP } from '../netlink/socket.ts'
-import { AF_INET, AF_INET6, IPPROTO_TCP } from '../socket/constants.ts'
+import { AF_INET, AF_INET6 } from '../socket/constants.ts'
 import { decodeDiagnosticFlow, NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY } from './message.ts'
-
-/** `sizeof(struct inet_diag_req_v2)` (include/uapi/linux/inet_diag.h). */
-const INET_DIAG_REQ_V2 = 56
+import { statesRequest } from './request.ts'
 
 // A mask of TCP states: bit n is state n of include/net/tcp_states.h. Every state but CLOSE and LISTEN.
 const TCP_TIME_WAIT = 6
@@ -29,11 +27,7 @@ export function tcpFlows({ timeWait = true }: { readonly timeWait?: boolean } = 
 }
 
 function dump(socket: NetlinkSocket, family: number, states: number): FlowKey[] {
-  const request = new Uint8Array(INET_DIAG_REQ_V2)
-  const view = new DataView(request.buffer)
-  view.setUint8(0, family)
-  view.setUint8(1, IPPROTO_TCP)
-  view.setUint32(4, states, true)
+  const request = statesRequest(family, states)
   const replies = socket.request('sock_diag dump', SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, request)
   return replies.map(({ body }) => decodeDiagnosticFlow(body)).filter((flow) => flow !== undefined)
 }

@@ -1,10 +1,13 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
+import { constants } from 'node:os'
 import {
   closeFd,
   closeSilently,
   type DestroyedFlows,
+  destroyConnection,
   flowOf,
   freeze,
+  LinuxError,
   restore,
   socketCookie,
   TcpDestroyListener,
@@ -13,7 +16,7 @@ import {
 } from '../../src/index.ts'
 import { NETLINK_SOCK_DIAG } from '../../src/sock-diag/message.ts'
 import { SO_LINGER, SOL_SOCKET } from '../../src/socket/constants.ts'
-import { setOptionBytes } from '../../src/socket/options.ts'
+import { getOption, setOptionBytes } from '../../src/socket/options.ts'
 import {
   accept,
   connectedPair,
@@ -168,4 +171,17 @@ test('nothing is left open', () => {
   listener.close()
   host.run(tcpFlows)
   expect(openSockets(NETLINK_SOCK_DIAG)).toBe(before)
+})
+
+const SO_ERROR = 4
+const socketError = (fd: number) => getOption(fd, SOL_SOCKET, SO_ERROR, 'getsockopt(SO_ERROR)')
+
+test.each(addresses)('a frozen connection is destroyed at once, and its client hears so (%s)', (address) => {
+  const { client, service, listener } = host.run(() => connectedPair(address))
+  freeze(service)
+  host.run(() => destroyConnection(service))
+  expect(socketError(service)).toBe(constants.errno.ECONNABORTED)
+  expect(socketError(client)).toBe(constants.errno.ECONNRESET)
+  expect(() => host.run(() => destroyConnection(service))).toThrow(LinuxError)
+  for (const fd of [service, client, listener]) closeFd(fd)
 })
