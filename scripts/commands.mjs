@@ -35,10 +35,13 @@ const testbed = (args) => (isHelp(args) ? nothing() : { privilege: true, debianP
 const guest = (args) =>
   isHelp(args) ? nothing() : { privilege: true, debianPackages: [...traffic, ...guestMachine], guest: true }
 
+/** Ceph's object gateway, and as little of a cluster as it works with. */
+const ceph = ['radosgw', 'ceph-mon', 'ceph-osd']
+
 /** @type {Command['needs']} A scanner in C is compiled with sanitizers, and nginx's module for the nginx that is there. */
 const namespaces = (args, env) => {
   const needs = testbed(args, env)
-  const others = ['gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind', 'haproxy']
+  const others = ['gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind', 'haproxy', ...ceph]
   return { ...needs, debianPackages: [...needs.debianPackages, ...others] }
 }
 

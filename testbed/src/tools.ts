@@ -2,11 +2,17 @@ import { TestbedError } from './errors.ts'
 
 /** The Debian package of each program that testbeds, peers and the demo run. */
 const packages: Readonly<Record<string, string>> = {
+  ceph: 'ceph-common',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
   curl: 'curl',
   haproxy: 'haproxy',
   ip: 'iproute2',
+  monmaptool: 'ceph-common',
   nginx: 'nginx-light',
   nsenter: 'util-linux',
+  radosgw: 'radosgw',
+  'radosgw-admin': 'radosgw',
   setpriv: 'util-linux',
   ss: 'iproute2',
   wrk: 'wrk',
