@@ -113,6 +113,17 @@ describe('when a port fails', () => {
     },
   )
 
+  test('such a lock is removed as often as any other', async () => {
+    const scene = new Scene()
+    scene.journal.faults.set('gateway.steer', ['reject'])
+    scene.journal.faults.set('gateway.unsilence', ['reject'])
+    scene.journal.faults.set('gateway.remove', ['reject', undefined])
+    scene.handOff()
+    await scene.finish()
+    expect(resultOf(scene.outcomes[0])).toBe('lost: unlock-failed')
+    scene.checkNothingLeaks()
+  })
+
   test.each(['reject', 'hang', 'throw'] as const)(
     'a rule that cannot be removed (%s) ends the connection, in bounded time',
     async (fault) => {

@@ -50,7 +50,7 @@ export function unsilencing(state: CoordinatorState, event: CoordinatorEvent): C
   if (state.attempts < UNLOCK_ATTEMPTS) return { state, effects: [cancelTimer('unlock'), start(state, 'retry')] }
   // Should this process die now, the next one would commit: so it must not go on here.
   const text = event.type === 'unsilence-failed' ? event.text : 'the redirector did not replace the rule in time'
-  return lose(state, { reason: 'unlock-failed', text }, [...cancelTimers, sendAbort(state)])
+  return lose({ ...state, attempts: 0 }, { reason: 'unlock-failed', text }, [...cancelTimers, sendAbort(state)])
 }
 
 /** Whether the redirector has put a rule. */
