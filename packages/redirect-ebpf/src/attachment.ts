@@ -24,7 +24,6 @@ import { type DeviceConfig, encodeConfig, FIRST_INDEX, NAMES, type ProgramStatis
 import { readObject } from './object-file.ts'
 import { PinFolder } from './pins.ts'
 import { heldFlows, usedTunnels } from './rule-layout.ts'
-import { attachToTunnel, detachFromTunnel, type TunnelHook } from './tunnel-hook.ts'
 import { Tunnels } from './tunnels.ts'
 import { attachXdpTo, inspectXdp, loadXdp, removeXdpOf, type XdpChoice, type XdpHook } from './xdp-hook.ts'
 
@@ -36,8 +35,6 @@ export interface AttachmentOptions {
   readonly handle: number
   readonly maximumHeldBytes: number
   readonly pins: string | undefined
-  /** The device at which a tunnel ends, undefined for none. */
-  readonly tunnel: string | undefined
   /** An XDP program in front of those of tc, in this mode; undefined for none. */
   readonly xdp: XdpChoice | undefined
 }
@@ -47,7 +44,6 @@ export interface Attachment {
   readonly place: HookPlace
   readonly object: BpfObject
   readonly xdp: XdpHook | undefined
-  readonly tunnelHook: TunnelHook | undefined
   /** Where `object` is pinned, if it is. */
   readonly pins: PinFolder | undefined
   readonly flows: BpfMap
@@ -98,14 +94,11 @@ export function attachTo(options: AttachmentOptions): Attachment {
   attach(place, object, inherited !== undefined)
   const xdp = options.xdp && xdpObject && { object: xdpObject, mode: attachXdpTo(link, xdpObject, options.xdp, found) }
   if (xdp === undefined) removeXdpOf(ifindex, flows, pins)
-  const tunnelHook =
-    options.tunnel === undefined ? undefined : attachToTunnel(options.tunnel, { priority, handle }, object)
-  if (tunnelHook !== undefined && inherited === undefined) undo.defer(() => detachFromTunnel(tunnelHook))
   if (pinned !== undefined) pins?.keep(pinned)
   const abandonedFrames = unreleasedFrames(inherited?.statistics())
   // Nothing to undo any more.
   undo.move()
-  return { place, object, xdp, tunnelHook, pins, flows, tunnels, tap, queue, config, abandonedFrames }
+  return { place, object, xdp, pins, flows, tunnels, tap, queue, config, abandonedFrames }
 }
 
 function loadTc(capacity: number, inherited: Inheritance | undefined): BpfObject {

@@ -19,7 +19,7 @@ import { asRedirectorError } from './errors.ts'
 import type { HoldStatistics } from './hold-queue.ts'
 import { decodeStatistics, FIRST_INDEX, NAMES, type ProgramStatistics, STATISTICS_LENGTH } from './layout.ts'
 import { decodeBatch, decodeCounters, RuleEncoder } from './rule-layout.ts'
-import { detachFromTunnel } from './tunnel-hook.ts'
+import { attachToTunnel, detachFromTunnel, type TunnelHook } from './tunnel-hook.ts'
 import { detachXdpFrom, type XdpChoice } from './xdp-hook.ts'
 
 export interface EbpfRedirectorOptions {
@@ -39,11 +39,6 @@ export interface EbpfRedirectorOptions {
    * nothing is pinned otherwise.
    */
   readonly pins?: string
-  /**
-   * A device of this network namespace at which a tunnel ends (`TunnelDevice`): the packets of flows that have a rule are treated as if
-   * they had come in at {@link device}, and leave by that. It must be there when the redirector is opened.
-   */
-  readonly tunnel?: string
 }
 
 /** What has happened since {@link EbpfRedirector.open}. */
@@ -69,6 +64,7 @@ export abstract class EbpfRedirector implements Redirector {
   readonly #name: string
   #manifest: RedirectorManifest
   #attached: Attachment | undefined
+  #tunnelHook: TunnelHook | undefined
 
   /** Throws {@link RedirectorError} `invalid` for options that cannot be right. */
   protected constructor(name: string, options: EbpfRedirectorOptions, xdp?: XdpChoice) {
@@ -85,7 +81,6 @@ export abstract class EbpfRedirector implements Redirector {
         Number.MAX_SAFE_INTEGER,
       ),
       pins: options.pins,
-      tunnel: options.tunnel,
       xdp,
     }
     this.#manifest = manifest(name, this.#options.capacity, xdp === 'driver' ? 'driver' : undefined)
@@ -107,17 +102,33 @@ export abstract class EbpfRedirector implements Redirector {
     this.#manifest = manifest(this.#name, this.#attached.flows.info.maxEntries, this.#attached.xdp?.mode)
   }
 
+  /**
+   * From now on the packets that come out of a tunnel at a device of this network namespace (`TunnelDevice`), and belong to flows that have a rule,
+   * are treated as if they had come in at this redirector's device, and leave by that. For one device, in the place of an earlier
+   * process. Throws {@link RedirectorError}: `gone` when there is no such device or this is not open.
+   */
+  addTunnel(device: string): void {
+    const { place, object } = this.#open()
+    try {
+      this.#tunnelHook = attachToTunnel(device, { priority: place.priority, handle: place.handle }, object)
+    } catch (error) {
+      throw asRedirectorError(`cannot take packets from ${device}`, error)
+    }
+  }
+
   async close(): Promise<void> {
     const attached = this.#attached
     if (attached === undefined) return
     this.#attached = undefined
-    const { place, object, xdp, tunnelHook, pins, flows, tunnels, tap, queue, config } = attached
+    const tunnelHook = this.#tunnelHook
+    this.#tunnelHook = undefined
+    const { place, object, xdp, pins, flows, tunnels, tap, queue, config } = attached
     try {
       for (const flow of queue.flows()) this.#removeHeld(attached, FlowKey.from(bytesOf(flow)))
       if (xdp !== undefined) detachXdpFrom(place.ifindex, xdp)
-      if (tunnelHook !== undefined) detachFromTunnel(tunnelHook)
       detach(place, object)
       pins?.clear()
+      if (tunnelHook !== undefined) detachFromTunnel(tunnelHook)
       // What passed the programs before they were detached goes to the stack, or out.
       queue.drain()
       if (config.madeClsact) removeEmptyClsact(place)
@@ -137,6 +148,7 @@ export abstract class EbpfRedirector implements Redirector {
     const attached = this.#attached
     if (attached === undefined) return
     this.#attached = undefined
+    this.#tunnelHook = undefined
     try {
       leave(attached)
     } catch (error) {

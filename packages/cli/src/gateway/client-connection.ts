@@ -45,6 +45,8 @@ export class ClientConnection {
   /** What was read and is served elsewhere. Overwritten when nobody here needs it any more (invariant 9). */
   #received: Uint8Array = NOTHING
   #clientEnded = false
+  /** Its head had not come when the time for it was over: until a server answers, nothing that it sends gives it more time. */
+  #isLate = false
   #origin: SocketOrigin | undefined
   /** To be called when the client goes away while the connection moves. */
   #onGone: ((flow: FlowKey) => void) | undefined
@@ -89,7 +91,7 @@ export class ClientConnection {
   data(chunk: Uint8Array): void {
     if (this.#phase === 'relay') {
       this.#relay?.clientData(chunk)
-      this.#moved()
+      if (!this.#isLate) this.#moved()
     } else if (this.#phase === 'head' || this.#phase === 'moving') this.#append(chunk)
   }
 
@@ -133,6 +135,7 @@ export class ClientConnection {
     else if (this.#received.length === 0) this.#closeOrderly()
     else {
       this.#phase = 'moving'
+      this.#isLate = true
       this.#socket.pause()
       this.#owner.unreadable(this, { status: 408, reason: 'the request head did not arrive in time' })
     }
@@ -179,7 +182,11 @@ export class ClientConnection {
     this.#relayServer = server
     server.connections++
     const owner = {
-      moved: () => this.#moved(),
+      connected: () => this.#moved(),
+      moved: () => {
+        this.#isLate = false
+        this.#moved()
+      },
       unreachable: (received: Uint8Array) => {
         // It is not closed, as that would overwrite what the next one is to send.
         this.#relay = undefined

@@ -62,7 +62,9 @@ class Pipe {
 
 /** What a relay does to the connection that it serves. */
 export interface RelayOwner {
-  /** The server is connected, or bytes came from it. */
+  /** The server is connected: it has got what was received. */
+  connected(): void
+  /** Bytes came from the server. */
   moved(): void
   /**
    * The server could not be reached, and nothing was sent to it: the client can still get an answer. `received` is what the relay was given,
@@ -156,7 +158,7 @@ export class Relay {
       return
     }
     socket.setNoDelay(true)
-    this.#owner.moved()
+    this.#owner.connected()
     this.#server = socket
     this.#toServer = new Pipe(this.#client, socket)
     this.#toClient = new Pipe(socket, this.#client)

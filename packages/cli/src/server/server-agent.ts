@@ -109,12 +109,14 @@ export class ServerAgent {
       options.belongsHere ?? (moves.module === undefined ? undefined : await loadBelongsHere(moves.module))
     const onError = (error: unknown, { flow, step }: { flow?: FlowKey; step: string }): void =>
       this.#log('errors', { event: 'error', flow, step, error: errorText(error) })
-    this.#journal = this.#openJournal(options, onError)
-    if (tunnel !== undefined) this.#tunnel = Tunnel.open(tunnel)
-    const redirector =
-      options.redirector ?? new TcRedirector({ device, capacity: limits.flows, ...(tunnel && { tunnel: tunnel.name }) })
+    const own = new TcRedirector({ device, capacity: limits.flows })
+    const redirector = options.redirector ?? own
     this.#redirector = redirector
+    // The device is for one process. Until it is this one's, what an agent before may have left is not to be touched: it may be at work.
     await redirector.open()
+    this.#journal = this.#openJournal(options, onError)
+    if (tunnel !== undefined) this.#tunnel = Tunnel.open(tunnel, device)
+    if (tunnel !== undefined && redirector === own) own.addTunnel(tunnel.name)
     const leftover = await removeLeftoverRules(redirector)
     if (leftover > 0) this.#log('info', { event: 'leftover-rules-removed', count: leftover })
     const adopt = this.#journal?.continues ?? false
