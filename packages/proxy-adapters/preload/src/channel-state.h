@@ -33,7 +33,7 @@ struct channel {
 	struct agent_message incoming;
 	size_t incoming_length;
 	struct agent_message orders[ORDERS];
-	unsigned order_count;
+	_Atomic unsigned order_count;
 };
 
 extern struct channel channel;

@@ -108,3 +108,8 @@ bool channel_next_order(struct agent_message *order, uint32_t *number)
 	pthread_mutex_unlock(&channel.lock);
 	return found;
 }
+
+bool channel_has_orders(void)
+{
+	return atomic_load_explicit(&channel.order_count, memory_order_relaxed) > 0;
+}

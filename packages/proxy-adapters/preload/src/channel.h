@@ -33,6 +33,9 @@ bool channel_return(uint32_t channel, uint64_t connection, int fd);
 /* The next RECALL or END that has come, without waiting. */
 bool channel_next_order(struct agent_message *order, uint32_t *channel);
 
+/* Whether some came while a verdict was waited for. They are not in the socket any more, and wake nobody. */
+bool channel_has_orders(void);
+
 /* Sends what the agent was too slow for. */
 void channel_flush(void);
 

@@ -17,6 +17,8 @@
 
 /* Sets that the channel is put into; connections in others leave when they are read next. */
 #define WATCHED_SETS 16
+/* More reads than a program does for what one wait has told it. Then it may wait in another way by now. */
+#define READS_WITHOUT_WAIT 16
 
 static struct {
 	/* The set's descriptor plus one, 0 for none. */
@@ -27,6 +29,9 @@ static struct {
 
 /* The channel that was in the set of the last wait. */
 static _Atomic uint32_t waited;
+
+/* Reads since that wait. */
+static _Atomic unsigned reads;
 
 /* Its address marks the channel's event. No program has it as data of its own. */
 static char wake_mark;
@@ -44,7 +49,14 @@ static void watch_set(int set)
 	}
 }
 
-/* Whether the channel is in the set; puts it there when it should be. */
+static bool note_wait(uint32_t channel)
+{
+	atomic_store_explicit(&reads, 0, memory_order_relaxed);
+	atomic_store_explicit(&waited, channel, memory_order_relaxed);
+	return true;
+}
+
+/* Whether the channel is in the set that the program is going to wait in; puts it there when it should be. */
 static bool is_watched(int set)
 {
 	uint32_t channel = channel_number();
@@ -54,7 +66,7 @@ static bool is_watched(int set)
 		if (atomic_load_explicit(&watched[index].set, memory_order_relaxed) != set + 1)
 			continue;
 		if (atomic_load_explicit(&watched[index].channel, memory_order_relaxed) == channel)
-			return true;
+			return note_wait(channel);
 		struct epoll_event event = {.events = EPOLLIN, .data.ptr = &wake_mark};
 		int saved = errno;
 		bool added = real()->epoll_ctl(set, EPOLL_CTL_ADD, channel_descriptor(), &event) == 0 || errno == EEXIST;
@@ -64,7 +76,7 @@ static bool is_watched(int set)
 			atomic_store(&watched[index].set, 0);
 		else
 			atomic_store(&watched[index].channel, channel);
-		return added;
+		return added && note_wait(channel);
 	}
 	return false;
 }
@@ -103,7 +115,12 @@ INTERPOSED int epoll_ctl(int set, int operation, int fd, struct epoll_event *eve
 
 bool epoll_obeys_orders(void)
 {
-	return atomic_load_explicit(&waited, memory_order_relaxed) == channel_number();
+	if (atomic_load_explicit(&waited, memory_order_relaxed) != channel_number())
+		return false;
+	if (atomic_fetch_add_explicit(&reads, 1, memory_order_relaxed) < READS_WITHOUT_WAIT)
+		return true;
+	atomic_store_explicit(&reads, 0, memory_order_relaxed);
+	return false;
 }
 
 /* Takes the channel's event out of what a wait gave. */
@@ -133,7 +150,8 @@ struct wait {
 static int wait_and_obey(const struct wait *wait)
 {
 	channel_flush();
-	atomic_store_explicit(&waited, channel_number(), memory_order_relaxed);
+	if (channel_has_orders())
+		boundary_obey_orders();
 	for (;;) {
 		uint64_t left = wait->deadline;
 		if (left != UINT64_MAX) {

@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-/* Whether the program waits in epoll sets that the agent's orders wake, and that obey them. */
+/* For each read: whether the program waits in epoll sets that the agent's orders wake, and obeys them there. False now and then. */
 bool epoll_obeys_orders(void);
 
 #endif
