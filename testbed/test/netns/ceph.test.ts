@@ -190,7 +190,8 @@ describe.each([
         for (const key of ['/small', '/large']) {
           const load = { url: url(handedOff, 'GET', key), duration: 2, connections: 16, timeout: 20 }
           const result = await wrk(ceph.client, load)
-          expect([result.requests > 0, errorsOf(result)]).toEqual([true, 0])
+          // Large objects need not be there as a whole by then.
+          expect([result.bytes > 0, errorsOf(result)]).toEqual([true, 0])
         }
       })
       expect(ceph.handoffs.filter(({ outcome }) => outcome === 'lost')).toEqual([])

@@ -3,7 +3,7 @@ import { expect, test } from 'bun:test'
 import { type AdoptionSoakOptions, soakAdoptions } from '../../src/soak/adoptions/run.ts'
 import { type Sample, trendsOf } from '../../src/soak/adoptions/trend.ts'
 
-const options: Omit<AdoptionSoakOptions, 'adapter'> = { adoptions: 1000, seed: 1, connections: 32, seconds: 120 }
+const options: Omit<AdoptionSoakOptions, 'adapter'> = { adoptions: 1000, seed: 1, connections: 32, seconds: 240 }
 
 test.each(['preload', 'module'] as const)(
   '%s: 2,000 adoptions by two servers leave nothing behind',

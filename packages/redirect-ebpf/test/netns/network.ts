@@ -169,9 +169,9 @@ export function snmp(host: Host, section: string, name: string): number {
   return Number(value)
 }
 
-/** Waits until `condition` holds, for at most two seconds. */
+/** Waits until `condition` holds, for at most ten seconds. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 2000
+  const deadline = performance.now() + 10_000
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`it never happened: ${what}`)
     await Bun.sleep(1)

@@ -58,14 +58,19 @@ export class NicDeployment implements AsyncDisposable {
       const servers = new Map<string, string>()
       for (const server of [near, far]) {
         const file = await configuration.serverFile(server)
-        editConfiguration(file, (config) => Object.assign(config.application as object, { module: application }))
+        editConfiguration(file, (config) => {
+          Object.assign(config.application as object, { module: application })
+          config.limits = { preparedTimeout: 2 * PATIENCE.timeout }
+        })
         servers.set(server.name, file)
       }
       configureFarServer(servers.get(far.name) ?? '', 'ipip')
       const file = await configuration.gatewayFile()
       configureFarGateway(file, far.name, 'ipip')
       const api = { listen: `unix:${join(gateway.directory, 'api.sock')}` }
-      editConfiguration(file, (config) => Object.assign(config, { api }))
+      // Else connections are relayed when the guest is slow.
+      const limits = { acceptTimeout: PATIENCE.timeout, commitTimeout: PATIENCE.timeout }
+      editConfiguration(file, (config) => Object.assign(config, { api, limits }))
       return new NicDeployment(testbed, service, file, servers)
     } catch (error) {
       await testbed.close()

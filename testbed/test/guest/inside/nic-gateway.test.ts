@@ -34,8 +34,8 @@ const LONG = 512 * 1024
 const SHORT = 100_000
 /** Bytes of a packet, at most. */
 const FRAME = 1500
-/** What else the host hears: SYN and FIN, and its servers' control channels. Far less than the frames of a long upload. */
-const NEXT_TO_NOTHING = 100
+/** What else the host hears: SYN and FIN, and each second its servers' control channels. Far less than the frames of a long upload. */
+const NEXT_TO_NOTHING = { once: 100, eachSecond: 20 }
 
 const upload = (length: number): PlannedRequest => ({ kind: 'upload', start: 7, length, chunked: false })
 const download = (length: number): PlannedRequest => ({ kind: 'memory', start: 9, length })
@@ -61,15 +61,27 @@ class Connection implements Disposable {
 
   /** One that `server1` has. */
   static async open(family: 'ipv4' | 'ipv6'): Promise<Connection> {
+    const deadline = performance.now() + PATIENCE.timeout
+    for (;;) {
+      const connection = await Connection.#answered(family)
+      // The gateway relays one that could not be handed off in time, for as long as it lives.
+      if ((await connection.view()) !== undefined || performance.now() > deadline) {
+        await connection.moveTo('server1')
+        return connection
+      }
+      connection[Symbol.dispose]()
+    }
+  }
+
+  /** One whose first request a server has answered. */
+  static async #answered(family: 'ipv4' | 'ipv6'): Promise<Connection> {
     const host = deployment.host('client')
     const service = deployment.service[family]
     const client = await KeepAliveClient.connect(host, service, ports.service)
     await client.ask(download(10))
     const literal = (address: string) => (family === 'ipv4' ? address : `[${address}]`)
     const flow = `${literal(host[family])}:${client.port}-${literal(service)}:${ports.service}`
-    const connection = new Connection(client, flow)
-    await connection.moveTo('server1')
-    return connection
+    return new Connection(client, flow)
   }
 
   /** As the gateway shows it; undefined when the gateway has the connection itself. */
@@ -110,13 +122,28 @@ async function intoHardware(connections: readonly Connection[]): Promise<void> {
   await hardwareRules(connections.length)
 }
 
-/** Frames that the NIC has found a rule for while `use` ran, and frames that it has given to the host. */
-async function framesOf(use: () => Promise<void>): Promise<{ readonly nic: number; readonly host: number }> {
+interface Frames {
+  /** Those that the NIC has found a rule for. */
+  readonly nic: number
+  /** Those that it has given to the host. */
+  readonly host: number
+  /** How long it took. */
+  readonly seconds: number
+}
+
+/** The frames that have come while `use` ran. */
+async function framesOf(use: () => Promise<void>): Promise<Frames> {
+  const startedAt = performance.now()
   const before = await deployment.nicCounters()
   await use()
   const after = await deployment.nicCounters()
   expect(after.hw_failed_packets).toBe(before.hw_failed_packets)
-  return { nic: after.hw_packets - before.hw_packets, host: after.hw_missed_packets - before.hw_missed_packets }
+  const seconds = (performance.now() - startedAt) / 1000
+  return {
+    nic: after.hw_packets - before.hw_packets,
+    host: after.hw_missed_packets - before.hw_missed_packets,
+    seconds,
+  }
 }
 
 describe.each(kinds)('$name', ({ software, hardware, isNic }) => {
@@ -141,7 +168,7 @@ describe.each(kinds)('$name', ({ software, hardware, isNic }) => {
     for (const connection of both) expect((await connection.view())?.counters.bytes).toBeGreaterThan(LONG)
     if (isNic) {
       expect(frames.nic).toBeGreaterThan((2 * LONG) / FRAME)
-      expect(frames.host).toBeLessThan(NEXT_TO_NOTHING)
+      expect(frames.host).toBeLessThan(NEXT_TO_NOTHING.once + frames.seconds * NEXT_TO_NOTHING.eachSecond)
     } else expect(frames.nic).toBe(0)
 
     for (const connection of both) await connection.moveTo('server2')
