@@ -38,8 +38,12 @@ export class ConnectionTable implements ConnectionOwner {
   /** Throws {@link PreloadError} (`protocol`) when the process speaks of a connection that another one has. */
   handle(process: ShimProcess, message: ShimMessage): void {
     const entry = this.#connections.get(message.connection)
-    // A connection that is over here: the message was under way.
-    if (entry === undefined) return
+    if (entry === undefined) {
+      // A connection that is over here: the message was under way. One that is taken only now is nobody's, and no packet of its client comes.
+      const { connection, value } = message
+      if (message.type === 'adopted') process.order({ type: 'end', connection, value, argument: 0 })
+      return
+    }
     if (message.type === 'adopted' || message.type === 'lost') {
       if (!this.deliveries.taken(message.connection)) throw confused(process)
       entry.process = process

@@ -27,6 +27,8 @@ export interface Delivery {
 
 interface State extends Delivery {
   readonly deadline: number
+  /** The deadline was found over. */
+  overdue: boolean
   unsent: Uint8Array
   knock: Knock | undefined
   /** How often its knock was found over. */
@@ -80,6 +82,7 @@ export class Deliveries {
       obstacle: undefined,
       turns: 0,
       outcome: undefined,
+      overdue: false,
       deadline: performance.now() + Math.min(delivery.timeout ?? timeout, timeout),
     })
     this.#timer ??= setInterval(() => this.#tick(), TICK)
@@ -166,15 +169,25 @@ export class Deliveries {
   }
 
   #tick(): void {
-    const now = performance.now()
-    for (const state of [...this.#waiting.values(), ...this.#posted.values()])
-      if (now >= state.deadline) this.#fail(state, expired(state))
+    this.#failOverdue()
     this.#post()
     if (this.#options.listener !== undefined) this.#knockAgain()
     if (this.#posted.size === 0) for (const knock of this.#spare.splice(0)) knock.close()
     if (this.#posted.size + this.#waiting.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
+  }
+
+  /**
+   * It may be this process that was late, such as one that was stopped: then the program's word is there, and is not read yet. So a delivery
+   * fails one turn after its deadline.
+   */
+  #failOverdue(): void {
+    const now = performance.now()
+    for (const state of [...this.#waiting.values(), ...this.#posted.values()]) {
+      if (state.overdue) this.#fail(state, expired(state))
+      else state.overdue = now >= state.deadline
+    }
   }
 
   #knockAgain(): void {

@@ -171,7 +171,9 @@ export class PreloadServer {
   #handle(process: ShimProcess, message: ShimMessage): void {
     if (message.type === 'hello') {
       const askMicroseconds = Math.min(this.#options.askTimeout ?? DEFAULT_ASK_TIMEOUT, LONGEST_ASK_TIMEOUT) * 1000
-      process.welcome(message.value, { secret: this.#secret, askMicroseconds, mailbox: this.#mailbox.reader })
+      const words = { secret: this.#secret, askMicroseconds, mailbox: this.#mailbox.reader }
+      // Of one that is gone its socket says so next.
+      if (!process.welcome(message.value, words)) return
       this.#introduced.resolve()
       this.#options.onProcesses?.(this.processes.length)
       return

@@ -1,4 +1,12 @@
-import { closeFd, type PeerCredentials, peerCredentials, tryReceive, trySend, unixPair } from '@xoffload/linux'
+import {
+  closeFd,
+  LinuxError,
+  type PeerCredentials,
+  peerCredentials,
+  tryReceive,
+  trySend,
+  unixPair,
+} from '@xoffload/linux'
 import type { Socket } from 'bun'
 import { descriptorOf } from '../bun/descriptor.ts'
 import { PreloadError } from './errors.ts'
@@ -52,8 +60,11 @@ export class ShimProcess {
     this.peer = peerCredentials(this.#fd)
   }
 
-  /** Answers the process's first message. Throws {@link PreloadError} (`protocol`), a LinuxError (`EMFILE`). */
-  welcome(version: number, { secret, askMicroseconds, mailbox }: Welcome): void {
+  /**
+   * Answers the process's first message. Whether it could be told: one that has not waited for a busy agent is gone, and comes again.
+   * Throws {@link PreloadError} (`protocol`), a LinuxError (`EMFILE`).
+   */
+  welcome(version: number, { secret, askMicroseconds, mailbox }: Welcome): boolean {
     if (version !== PROTOCOL_VERSION || this.welcomed) {
       throw new PreloadError(
         'protocol',
@@ -69,11 +80,13 @@ export class ShimProcess {
         argument: askMicroseconds,
         secret,
       })
-      trySend(this.#fd, message, [mailbox, theirs])
+      this.welcomed = trySend(this.#fd, message, [mailbox, theirs])
+    } catch (error) {
+      if (!(error instanceof LinuxError) || error.errno !== 'EPIPE') throw error
     } finally {
       closeFd(theirs)
     }
-    this.welcomed = true
+    return this.welcomed
   }
 
   /** Sends a message that is of no use later. A process that does not read misses it. */
