@@ -19,7 +19,7 @@ const TESTS = new Glob('{packages/*,testbed}/test/**/*conformance.test.ts')
 /** Those in this folder run inside the guest. */
 const INSIDE_GUEST = '/test/guest/inside/'
 /** Seconds until the tests in the guest are ended: its processor is emulated. */
-const GUEST_TIMEOUT = 1200
+const GUEST_TIMEOUT = 2400
 /** The example: prints its results itself. */
 const EXAMPLE = 'packages/create-redirector/template/test/table.ts'
 
