@@ -73,3 +73,25 @@ test('a limit may start and cancel others when it fires', async () => {
   expect(fired).toEqual(['first', 'third'])
   expect(clock.pending).toBe(0)
 })
+
+test('after a pause of the whole process a limit waits for what has come meanwhile', () => {
+  let now = 0
+  let turn: (() => void) | undefined
+  const wheel = new TimerWheel({
+    now: () => now * 1000,
+    after: (_, callback) => {
+      turn = callback
+      return () => {}
+    },
+  })
+  const fired: string[] = []
+  const answered = wheel.start(100, () => fired.push('answered'))
+  wheel.start(100, () => fired.push('unanswered'))
+  now = 5000
+  turn?.()
+  expect(fired).toEqual([])
+  wheel.cancel(answered)
+  now = 5010
+  turn?.()
+  expect(fired).toEqual(['unanswered'])
+})

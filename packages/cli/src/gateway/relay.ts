@@ -115,11 +115,9 @@ export class Relay {
           relay.#toClient?.push(chunk)
         },
         drain: () => relay.#toServer?.drain(),
-        end: () => {
-          relay.#toClient?.end()
-          relay.#checkFinished()
-        },
-        close: () => relay.#lost(),
+        end: () => relay.#serverEnded(),
+        // Once its own FIN is out, Bun closes a socket at the other side's without calling `end`.
+        close: (_socket, error) => (error === undefined ? relay.#serverEnded() : relay.#lost()),
         error: () => relay.#lost(),
         connectError: () => relay.#unreachable(),
       },
@@ -165,6 +163,13 @@ export class Relay {
     this.#client.resume()
     this.#toServer.push(this.#received)
     if (clientEnded) this.#toServer.end()
+  }
+
+  /** The server has sent its FIN. */
+  #serverEnded(): void {
+    if (this.#closed) return
+    this.#toClient?.end()
+    this.#checkFinished()
   }
 
   #checkFinished(): void {

@@ -6,9 +6,13 @@ export interface WheelTimer {
   readonly callback: () => void
 }
 
+/** A turn that comes so many ticks late says that the process was stopped, or had no processor. */
+const LATE_TICKS = 10
+
 /**
  * Thousands of time limits, nearly all of which are cancelled, on one timer of the clock, which runs only while there is a limit.
- * A limit fires when its time has passed and at most one tick (and the clock's own delay) later.
+ * A limit fires when its time has passed and at most one tick (and the clock's own delay) later. After a pause of the whole process it
+ * fires a tick later: what has come meanwhile, and makes it void, is read first.
  */
 export class TimerWheel {
   readonly #clock: Clock
@@ -19,6 +23,7 @@ export class TimerWheel {
   /** The last tick that was looked at. */
   #tick = 0
   #stop: (() => void) | undefined
+  #late = false
 
   constructor(clock: Clock, tickMilliseconds = 10, slots = 512) {
     this.#clock = clock
@@ -55,6 +60,11 @@ export class TimerWheel {
   #turn(): void {
     this.#stop = undefined
     const now = Math.floor(this.#clock.now() / 1000 / this.#tickMilliseconds)
+    this.#late = !this.#late && now - this.#tick > LATE_TICKS
+    if (this.#late) {
+      this.#stop = this.#clock.after(this.#tickMilliseconds, () => this.#turn())
+      return
+    }
     const first = Math.max(this.#tick + 1, now - this.#slots.length + 1)
     this.#tick = Math.max(this.#tick, now)
     for (let tick = first; tick <= now; tick++) {
