@@ -7,6 +7,9 @@ import { type Kind, kinds } from './kinds.ts'
 import { frameFor, type Host, SERVICE_IPV4, SERVICE_IPV6, snmp, TestNetwork, until } from './network.ts'
 import { connect, listen, type RampSocket } from './streams.ts'
 
+/** XO_RETURNS in bpf/tc.c. */
+const RETURNS = 8
+
 describe.each(kinds.slice(0, 2))('the %s redirector', (_kind, kind) => {
   let network: TestNetwork
   let gateway: ReturnType<Kind['create']>
@@ -75,14 +78,14 @@ describe.each(kinds.slice(0, 2))('the %s redirector', (_kind, kind) => {
         expect(await frameFor(port, GATEWAY)).toEqual(returned(late('one', vlans)))
         expect(await frameFor(port, GATEWAY)).toEqual(returned(late('two', vlans)))
         // The hop limit and, for IPv4, the header's checksum.
-        expect(await frameFor(port, GATEWAY)).toEqual(returned(late('three', vlans), 4))
+        expect(await frameFor(port, GATEWAY)).toEqual(returned(late('three', vlans), RETURNS))
       },
     )
 
     test('are held again, without a gap, when the connection comes back', async () => {
       await server.put(giveBack(flow, GATEWAY))
       port.write(tcpFrame(late('one')))
-      expect(await frameFor(port, GATEWAY)).toEqual(returned(late('one'), 4))
+      expect(await frameFor(port, GATEWAY)).toEqual(returned(late('one'), RETURNS))
       const resets = snmp(network.server, 'Tcp', 'OutRsts')
       await server.put({ action: 'hold', flow })
       port.write(tcpFrame(late('two')))
@@ -93,7 +96,7 @@ describe.each(kinds.slice(0, 2))('the %s redirector', (_kind, kind) => {
     })
 
     test.each([
-      [64, 5],
+      [64, RETURNS + 1],
       [3, 3],
       [1, 1],
     ])(
