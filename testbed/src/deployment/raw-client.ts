@@ -12,10 +12,11 @@ export interface RawReport {
 }
 
 const [address = '', port = '', mode = '', payload = ''] = process.argv.slice(2)
+const RESET = 'reset by the peer'
 let received = ''
 
-function report(error?: Error): void {
-  const result: RawReport = error === undefined ? { received } : { received, error: error.message }
+function report(error?: string): void {
+  const result: RawReport = error === undefined ? { received } : { received, error }
   console.log(JSON.stringify(result))
   process.exit()
 }
@@ -38,12 +39,10 @@ await Bun.connect({
     data(_socket, chunk) {
       received += chunk.toString('latin1')
     },
-    end(socket) {
-      socket.end()
-      report()
-    },
-    close: (_socket, error) => report(error ?? undefined),
-    error: (_socket, error) => report(error),
-    connectError: (_socket, error) => report(error),
+    end: () => report(),
+    // No FIN came before: it was an RST, of which there is an error only if it was there when the socket was read.
+    close: () => report(RESET),
+    error: (_socket, error: Error & { code?: string }) => report(error.code === 'ECONNRESET' ? RESET : error.message),
+    connectError: (_socket, error) => report(error.message),
   },
 })

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
+import type { Adapter } from '../deployment/adopting-nginx.ts'
 import { TestbedError } from '../errors.ts'
-import type { Adapter } from './adoptions/hosts.ts'
 
 /** What is asked for on the command line: handoffs under load, adoptions by nginx, or inputs for the decoders. */
 export type SoakCommand =

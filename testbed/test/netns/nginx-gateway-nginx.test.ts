@@ -48,6 +48,11 @@ async function start(every?: number): Promise<{ readonly hosts: NginxHosts; read
   return { hosts, front }
 }
 
+/** What plain nginx answers, and what comes through the gateway. */
+function answers(hosts: NginxHosts, sent: string): Promise<[string, string]> {
+  return Promise.all([hosts.answer(hosts.plain, 'read', sent), hosts.answer(hosts.address, 'read', sent)])
+}
+
 describe.each([
   ['never', undefined],
   ['before every request', 1],
@@ -62,15 +67,15 @@ describe.each([
   afterAll(() => hosts?.[Symbol.asyncDispose]())
 
   test.each(moved)('%s', async (_name, sent) => {
-    const expected = await hosts.answer(hosts.plain, 'read', sent)
     const before = hosts.handoffs.length
-    expect(await hosts.answer(hosts.address, 'read', sent)).toBe(expected)
+    const [expected, answer] = await answers(hosts, sent)
+    expect(answer).toBe(expected)
     await eventually(() => hosts.handoffs.length > before)
   })
 
   test.each(others)('not as usual: %s', async (_name, sent) => {
-    const expected = await hosts.answer(hosts.plain, 'read', sent)
-    expect(await hosts.answer(hosts.address, 'read', sent)).toBe(expected)
+    const [expected, answer] = await answers(hosts, sent)
+    expect(answer).toBe(expected)
   })
 
   test('a large file and an upload with curl', async () => {

@@ -39,7 +39,7 @@ function errorsOf({ socketErrors, non2xx }: WrkResult): number {
 describe.each([
   ['never', undefined, 'preload'],
   ['before every request', 1, 'preload'],
-  ["before every request, by nginx's module", 1, 'nginx'],
+  ["before every request, by nginx's module", 1, 'module'],
 ] as const)('moved %s', (_, every, adapter) => {
   let hosts: NginxHosts
   let upload: string

@@ -1,7 +1,6 @@
 import { expect } from 'bun:test'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, readlinkSync, utimesSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { preloadEnvironment } from '@xoffload/proxy-adapters/preload'
 import {
   Configuration,
   editConfiguration,
@@ -15,8 +14,9 @@ import {
   startServer,
   Testbed,
 } from '@xoffload/testbed'
+import { type Adapter, type AdoptingNginxOptions, startAdoptingNginx } from '../../src/deployment/adopting-nginx.ts'
 import { callControlApi } from '../../src/deployment/control-api.ts'
-import { buildNginxModule, nginxModule } from '../../src/deployment/nginx-module.ts'
+import { buildNginxModule } from '../../src/deployment/nginx-module.ts'
 import type { RawReport } from '../../src/deployment/raw-client.ts'
 import { openFiles, ruleCount } from '../../src/inspect.ts'
 import { complaintsOf, eventually, files, workersOf } from './adopting-nginx.ts'
@@ -30,7 +30,7 @@ export interface NginxHostsOptions {
   /** Connections are offered to the gateway after so many requests. Without it: never. */
   readonly every?: number
   /** How nginx takes connections: by the library that is loaded before it, or by its module. Default `preload`. */
-  readonly adapter?: 'preload' | 'nginx'
+  readonly adapter?: Adapter
   /** Lines for nginx's `http` and `server` blocks. */
   readonly http?: readonly string[]
   readonly server?: readonly string[]
@@ -191,11 +191,11 @@ async function startServers(testbed: Testbed, gateway: Host, options: NginxHosts
   const hosts = options.servers.map((name) => testbed.host(name))
   const configuration = await Configuration.create(gateway, hosts, testbed.service)
   const { http = [], server = [], every, adapter = 'preload' } = options
-  if (adapter === 'nginx') await buildNginxModule()
+  if (adapter === 'module') await buildNginxModule()
   const plain = testbed.host('plain')
   await nginxServer(plain, { port: ports.service, listen: [`${ports.service}`], files, http, server })
   const servers: NginxHost[] = []
-  for (const host of hosts) servers.push(await startNginxHost(host, configuration, { http, server, every, adapter }))
+  for (const host of hosts) servers.push(await startNginxHost(host, configuration, adapter, { http, server, every }))
   for (const host of [plain, ...hosts]) prepareFiles(host)
   return { servers, configuration, socket: join(gateway.directory, 'api.sock') }
 }
@@ -203,33 +203,10 @@ async function startServers(testbed: Testbed, gateway: Host, options: NginxHosts
 async function startNginxHost(
   host: Host,
   configuration: Configuration,
-  {
-    http,
-    server,
-    every,
-    adapter,
-  }: Required<Pick<NginxHostsOptions, 'http' | 'server' | 'adapter'>> & {
-    readonly every: number | undefined
-  },
+  adapter: Adapter,
+  options: Pick<AdoptingNginxOptions, 'http' | 'server' | 'every'>,
 ): Promise<NginxHost> {
-  const socket = join(host.directory, 'nginx.sock')
-  // Where it tells clients to go names this port.
-  const port = ports.service
-  const listen = [`[::]:${port} ipv6only=off`]
-  const common = { port, listen, files, http }
-  const nginx = await nginxServer(
-    host,
-    adapter === 'preload'
-      ? { ...common, server, env: preloadEnvironment(socket) }
-      : { ...common, server: [...server, `xoffload_adopt unix:${socket};`], main: [`load_module ${nginxModule};`] },
-  )
-  const file = await configuration.serverFile(host)
-  editConfiguration(file, (config) => {
-    const users = ['www-data']
-    config.application =
-      adapter === 'preload' ? { preload: { socket, listener: `[::]:${port}`, users } } : { nginx: { socket, users } }
-    if (every !== undefined) config.moves = { requests: every }
-  })
+  const { nginx, file } = await startAdoptingNginx(host, configuration, adapter, { ...options, files })
   return { host, nginx, agent: await startAgent(host, configuration, file), file }
 }
 

@@ -22,8 +22,11 @@ async function ask(client: RawClient, path: string): Promise<string> {
   return body.toString().split(' ').slice(0, 2).join(' ')
 }
 
-test("nginx's module: idle connections end with a FIN, each once", async () => {
-  const nginx = await AdoptingNginx.start()
+test.each([
+  ["nginx's module", 'module'],
+  ['the library', 'preload'],
+] as const)('%s: idle connections end with a FIN, each once', async (_, adopter) => {
+  const nginx = await AdoptingNginx.start({ adopter })
   const { server, errors } = await nginx.agent({ adoptTimeout: ADOPT_TIMEOUT })
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => adoptClient(server)))
   for (const { client } of clients) expect(await ask(client, '/1')).toBe('GET /1')
@@ -75,18 +78,4 @@ test("nginx's module: a connection that is asked for meanwhile comes", async () 
   const suspended = await connection.suspend()
   expect(suspended?.fd).toBeGreaterThan(0)
   suspended?.close()
-})
-
-test('the library: idle connections end with a FIN', async () => {
-  const nginx = await AdoptingNginx.start({ adopter: 'preload' })
-  const { server, errors } = await nginx.agent({ adoptTimeout: ADOPT_TIMEOUT })
-  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => adoptClient(server)))
-  for (const { client } of clients) expect(await ask(client, '/1')).toBe('GET /1')
-  expect(await nginx.quit()).toBe(0)
-  for (const { client, closed } of clients) {
-    await client.end()
-    await closed
-    expect(client.resetByPeer).toBe(false)
-  }
-  expect([server.connections, errors]).toEqual([0, []])
 })

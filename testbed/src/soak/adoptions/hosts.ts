@@ -1,17 +1,13 @@
 import { join } from 'node:path'
-import { preloadEnvironment } from '@xoffload/proxy-adapters/preload'
+import { type Adapter, startAdoptingNginx } from '../../deployment/adopting-nginx.ts'
 import { Configuration, ports } from '../../deployment/configuration.ts'
 import { editConfiguration } from '../../deployment/edit-configuration.ts'
-import { buildNginxModule, nginxModule } from '../../deployment/nginx-module.ts'
+import { buildNginxModule } from '../../deployment/nginx-module.ts'
 import { command } from '../../deployment/programs.ts'
 import type { Host } from '../../host.ts'
 import type { HostProcess } from '../../host-process.ts'
-import { nginxServer } from '../../peers/nginx-server.ts'
 import { Testbed } from '../../testbed.ts'
 import { BRIEF, BRIEF_TIMEOUT, files } from './plan.ts'
-
-/** How nginx takes connections: by the library that is loaded before it, or by its module. */
-export type Adapter = 'preload' | 'module'
 
 const probe = join(import.meta.dir, 'heap-probe.ts')
 /** The names of the servers. */
@@ -63,22 +59,9 @@ async function startAdoptingServer(
   configuration: Configuration,
   adapter: Adapter,
 ): Promise<AdoptingServer> {
-  const socket = join(host.directory, 'nginx.sock')
-  const listener = `[::]:${ports.service}`
-  const users = ['www-data']
   const server = [`location = ${BRIEF} { keepalive_timeout ${BRIEF_TIMEOUT}ms; try_files /1k =404; }`]
-  const common = { port: ports.service, listen: [`${listener} ipv6only=off`], files, workers: WORKERS }
-  const nginx = await nginxServer(
-    host,
-    adapter === 'preload'
-      ? { ...common, server, env: preloadEnvironment(socket) }
-      : { ...common, server: [...server, `xoffload_adopt unix:${socket};`], main: [`load_module ${nginxModule};`] },
-  )
-  const file = await configuration.serverFile(host)
-  editConfiguration(file, (config) => {
-    config.application = adapter === 'preload' ? { preload: { socket, listener, users } } : { nginx: { socket, users } }
-    config.moves = { requests: MOVE_AFTER }
-  })
+  const options = { server, files, workers: WORKERS, every: MOVE_AFTER }
+  const { nginx, file } = await startAdoptingNginx(host, configuration, adapter, options)
   const agent = startProbed(host, 'server', file)
   await agent.line(/"event":"server-program-up"/)
   return { name: host.name, nginx, agent }

@@ -1,8 +1,9 @@
 import { join } from 'node:path'
+import type { Adapter } from '../../deployment/adopting-nginx.ts'
 import { ports } from '../../deployment/configuration.ts'
 import { History } from '../history.ts'
 import type { ClientOptions, ClientReport } from './client.ts'
-import { type Adapter, type AdoptionHosts, SERVERS, startAdoptionHosts } from './hosts.ts'
+import { type AdoptionHosts, SERVERS, startAdoptionHosts } from './hosts.ts'
 import { ALLOWED_DESCRIPTORS, type Sample, type Trend, trendsOf } from './trend.ts'
 import { UsageProbe } from './usage.ts'
 
