@@ -154,8 +154,8 @@ export class NginxHosts implements AsyncDisposable {
     await eventually(isUp)
   }
 
-  /** Runs `use` and expects that files and rules are as many as before, once everything had the time to end. */
-  async leavesNothing<T>(use: () => Promise<T>): Promise<T> {
+  /** Returns what expects that files and rules are as many as now, once everything had the time to end. */
+  rememberUse(): () => Promise<void> {
     const hosts = [this.testbed.host('gateway'), ...this.servers.map(({ host }) => host)]
     const count = () => [
       openFiles(this.gateway),
@@ -163,9 +163,15 @@ export class NginxHosts implements AsyncDisposable {
       ...hosts.map(ruleCount),
     ]
     const before = count()
-    const result = await use()
     const isMore = () => count().some((value, index) => value > (before[index] ?? 0))
-    await eventually(() => !isMore()).catch(() => expect(count()).toEqual(before))
+    return () => eventually(() => !isMore()).catch(() => expect(count()).toEqual(before))
+  }
+
+  /** Runs `task` and expects that it leaves no file and no rule. */
+  async leavesNothing<T>(task: () => Promise<T>): Promise<T> {
+    const nothingIsLeft = this.rememberUse()
+    const result = await task()
+    await nothingIsLeft()
     return result
   }
 
