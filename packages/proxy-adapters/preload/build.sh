@@ -26,7 +26,7 @@ fi
 
 mkdir -p "$processor"
 # libdl is where dlsym is in a C library before 2.34; later ones have it for such objects.
-gcc -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -fno-plt -fstack-protector-strong -U_FORTIFY_SOURCE -D_GNU_SOURCE \
+gcc -std=gnu11 -O2 -flto -fPIC -shared -fvisibility=hidden -fno-plt -fstack-protector-strong -U_FORTIFY_SOURCE -D_GNU_SOURCE \
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -ffile-prefix-map="$PWD=." \
   -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--build-id=none,--no-undefined,--no-as-needed -o "$out" src/*.c -l:libdl.so.2
 strip --strip-unneeded "$out"

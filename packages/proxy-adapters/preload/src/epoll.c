@@ -141,23 +141,30 @@ struct wait {
 	struct epoll_event *events;
 	int maximum;
 	const sigset_t *signals;
-	/* Microseconds until which it waits; UINT64_MAX: without end. */
-	uint64_t deadline;
+	/* Microseconds that it waits for; UINT64_MAX: without end. */
+	uint64_t limit;
 	int (*once)(const struct wait *wait, uint64_t left);
 };
+
+static uint64_t left_until(uint64_t deadline)
+{
+	uint64_t now;
+	if (deadline == UINT64_MAX)
+		return UINT64_MAX;
+	now = now_microseconds();
+	return deadline > now ? deadline - now : 0;
+}
 
 /* Waits as the program asked, but that orders are obeyed in between. */
 static int wait_and_obey(const struct wait *wait)
 {
+	bool is_limited = wait->limit > 0 && wait->limit != UINT64_MAX;
+	uint64_t deadline = is_limited ? now_microseconds() + wait->limit : wait->limit;
+	uint64_t left = wait->limit;
 	channel_flush();
 	if (channel_has_orders())
 		boundary_obey_orders();
 	for (;;) {
-		uint64_t left = wait->deadline;
-		if (left != UINT64_MAX) {
-			uint64_t now = now_microseconds();
-			left = left > now ? left - now : 0;
-		}
 		int count = wait->once(wait, left);
 		bool woken = false;
 		if (count > 0)
@@ -167,6 +174,7 @@ static int wait_and_obey(const struct wait *wait)
 		boundary_obey_orders();
 		if (count > 0 || left == 0)
 			return count;
+		left = left_until(deadline);
 	}
 }
 
@@ -199,22 +207,21 @@ static int pwait2_once(const struct wait *wait, uint64_t left)
 	return real()->epoll_pwait2(wait->set, wait->events, wait->maximum, left == UINT64_MAX ? NULL : &timeout, wait->signals);
 }
 
-static uint64_t deadline_at(const struct timespec *timeout)
+static uint64_t limit_of_timespec(const struct timespec *timeout)
 {
-	return timeout == NULL ? UINT64_MAX
-			       : now_microseconds() + (uint64_t)timeout->tv_sec * 1000000 + (uint64_t)timeout->tv_nsec / 1000;
+	return timeout == NULL ? UINT64_MAX : (uint64_t)timeout->tv_sec * 1000000 + (uint64_t)timeout->tv_nsec / 1000;
 }
 
-static uint64_t deadline_after(int milliseconds)
+static uint64_t limit_of(int milliseconds)
 {
-	return milliseconds < 0 ? UINT64_MAX : now_microseconds() + (uint64_t)milliseconds * 1000;
+	return milliseconds < 0 ? UINT64_MAX : (uint64_t)milliseconds * 1000;
 }
 
 INTERPOSED int epoll_wait(int set, struct epoll_event *events, int maximum, int timeout)
 {
 	if (!is_watched(set))
 		return real()->epoll_wait(set, events, maximum, timeout);
-	const struct wait wait = {set, events, maximum, NULL, deadline_after(timeout), wait_once};
+	const struct wait wait = {set, events, maximum, NULL, limit_of(timeout), wait_once};
 	return wait_and_obey(&wait);
 }
 
@@ -222,7 +229,7 @@ INTERPOSED int epoll_pwait(int set, struct epoll_event *events, int maximum, int
 {
 	if (!is_watched(set))
 		return real()->epoll_pwait(set, events, maximum, timeout, signals);
-	const struct wait wait = {set, events, maximum, signals, deadline_after(timeout), pwait_once};
+	const struct wait wait = {set, events, maximum, signals, limit_of(timeout), pwait_once};
 	return wait_and_obey(&wait);
 }
 
@@ -234,6 +241,6 @@ INTERPOSED int epoll_pwait2(int set, struct epoll_event *events, int maximum, co
 	}
 	if (!is_watched(set))
 		return real()->epoll_pwait2(set, events, maximum, timeout, signals);
-	const struct wait wait = {set, events, maximum, signals, deadline_at(timeout), pwait2_once};
+	const struct wait wait = {set, events, maximum, signals, limit_of_timespec(timeout), pwait2_once};
 	return wait_and_obey(&wait);
 }

@@ -34,8 +34,13 @@ void scanner_break(struct scanner *scanner);
 void text_clear(struct scanner *scanner);
 void text_add(struct scanner *scanner, uint8_t byte);
 void text_append(struct scanner *scanner, const uint8_t *bytes, size_t length);
-bool text_is(const struct scanner *scanner, const char *what);
+bool text_equals(const struct scanner *scanner, const char *what, size_t length);
+/* Whether it is a literal, in any case of letters. */
+#define text_is(scanner, literal) text_equals(scanner, literal, sizeof(literal) - 1)
 bool text_starts(const struct scanner *scanner, const char *what);
+
+/* The length of "HTTP/1.1 200". */
+#define STATUS_CODE_END 12
 
 /* Of a request line or a status line. */
 void start_line_byte(struct scanner *scanner, uint8_t byte);

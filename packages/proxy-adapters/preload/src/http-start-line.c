@@ -34,8 +34,8 @@ static void end_of_request_line(struct scanner *scanner)
 static void end_of_status_line(struct scanner *scanner)
 {
 	const char *text = scanner->text;
-	bool valid = text_starts(scanner, "HTTP/1.1 ") && scanner->text_length >= 12;
-	for (int index = 9; valid && index < 12; index++)
+	bool valid = text_starts(scanner, "HTTP/1.1 ") && scanner->text_length >= STATUS_CODE_END;
+	for (int index = 9; valid && index < STATUS_CODE_END; index++)
 		valid = text[index] >= '0' && text[index] <= '9';
 	if (!valid) {
 		scanner_break(scanner);

@@ -16,9 +16,22 @@ const uint8_t byte_classes[256] = {
 };
 /* clang-format on */
 
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+
+/* Whether one of eight bytes is 0x7f or below 0x20: of those only a tab is TEXT. */
+static bool may_have_control(const uint8_t *bytes)
+{
+	uint64_t eight;
+	memcpy(&eight, bytes, sizeof(eight));
+	uint64_t low = (eight - 0x20 * EACH_BYTE) & ~eight, delete = eight ^ 0x7f * EACH_BYTE;
+	return ((low | ((delete - EACH_BYTE) & ~delete)) & 0x80 * EACH_BYTE) != 0;
+}
+
 size_t count_of_class(enum byte_class class, const uint8_t *bytes, size_t length)
 {
 	size_t count = 0;
+	while (class == TEXT && length - count >= sizeof(uint64_t) && !may_have_control(bytes + count))
+		count += sizeof(uint64_t);
 	while (count < length && (byte_classes[bytes[count]] & class) != 0)
 		count++;
 	return count;
@@ -43,9 +56,8 @@ void text_add(struct scanner *scanner, uint8_t byte)
 		scanner->text_is_cut = true;
 }
 
-bool text_is(const struct scanner *scanner, const char *what)
+bool text_equals(const struct scanner *scanner, const char *what, size_t length)
 {
-	size_t length = strlen(what);
 	return !scanner->text_is_cut && scanner->text_length == length && strncasecmp(scanner->text, what, length) == 0;
 }
 

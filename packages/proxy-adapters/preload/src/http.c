@@ -154,7 +154,8 @@ static size_t skip(struct scanner *scanner, size_t length)
 }
 
 /* Takes bytes after which the scanner is where it was, all at once. What it has of the rest of a line is not needed: of a request's
- * target, and of the values of fields that say nothing of the message's end. Returns how many there are. */
+ * target, of a status line behind the status code, and of the values of fields that say nothing of the message's end. Returns how many
+ * there are. */
 static size_t take_alike(struct scanner *scanner, const uint8_t *bytes, size_t length)
 {
 	size_t count;
@@ -162,7 +163,7 @@ static size_t take_alike(struct scanner *scanner, const uint8_t *bytes, size_t l
 		return skip(scanner, length);
 	if (length > MAXIMUM_SECTION_LENGTH)
 		length = MAXIMUM_SECTION_LENGTH;
-	if (scanner->phase == SCAN_VALUE && scanner->field == FIELD_OTHER) {
+	if (scanner->phase == SCAN_VALUE && (scanner->field == FIELD_OTHER || scanner->field == FIELD_HOST)) {
 		count = count_of_class(TEXT, bytes, length);
 	} else if (scanner->phase == SCAN_NAME) {
 		count = count_of_class(TOKEN, bytes, length);
@@ -170,6 +171,8 @@ static size_t take_alike(struct scanner *scanner, const uint8_t *bytes, size_t l
 	} else if (scanner->phase == SCAN_START_LINE && !scanner->is_response && scanner->spaces == 1) {
 		count = count_of_class(VISIBLE, bytes, length);
 		scanner->word_length += (uint32_t)count;
+	} else if (scanner->phase == SCAN_START_LINE && scanner->is_response && scanner->text_length >= STATUS_CODE_END) {
+		count = count_of_class(TEXT, bytes, length);
 	} else {
 		return 0;
 	}

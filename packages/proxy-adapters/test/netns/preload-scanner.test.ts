@@ -143,3 +143,18 @@ test('anything: no boundary is found where the parser has none', async () => {
   }
   expect(found).toBeGreaterThan(CONNECTIONS / 10)
 })
+
+test('every byte, anywhere in the value of a field that comes in one piece', async () => {
+  const cases = Array.from({ length: 256 * 8 }, (_, index) => ({ byte: index >> 3, at: 8 + (index & 7) }))
+  const connections = cases.map(({ byte, at }) => {
+    const value = Buffer.alloc(24, 'v')
+    value[at] = byte
+    const bytes = Buffer.concat([latin1('GET / HTTP/1.1\r\nHost: a\r\nX: '), value, latin1('\r\n\r\n')])
+    return { bytes: new Uint8Array(bytes), step: 1 << 20 }
+  })
+  const scanned = await scan(await compile(), connections)
+  const isText = (byte: number) => byte === 9 || (byte >= 0x20 && byte !== 0x7f)
+  expect(scanned.map(({ received }) => received)).toEqual(cases.map(({ byte }) => (isText(byte) ? 1 : 0)))
+  const parsed = connections.map(({ bytes }) => boundariesOf(bytes).length)
+  for (const [index, { received }] of scanned.entries()) expect(received).toBeLessThanOrEqual(parsed[index] ?? 0)
+})
