@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Endpoint } from '@xoffload/core'
-import { preloadEnvironment } from '@xoffload/proxy-adapters/preload'
 import {
+  type Adapter,
   Configuration,
   editConfiguration,
   type Host,
@@ -11,6 +11,7 @@ import {
   nginxProxy,
   nginxServer,
   ports,
+  startAdoptingNginx,
   startGateway,
   startServer,
   Testbed,
@@ -20,10 +21,17 @@ import {
 /** After how many requests a connection moves on to the next server; `never` after its first handoff. */
 export type Every = number | 'never'
 
+export interface HandoffOptions {
+  readonly every: Every
+  readonly adapter: Adapter
+  /** Of the files, in bytes. */
+  readonly sizes: readonly number[]
+}
+
 /** What is measured: a way to the servers. */
 export interface Case {
   readonly name: string
-  readonly figure: { readonly case: string; readonly every?: Every }
+  readonly figure: { readonly case: string; readonly every?: Every; readonly adapter?: Adapter }
   readonly client: Host
   /** Where the service is; paths are appended. */
   readonly url: string
@@ -94,11 +102,8 @@ export async function ordinaryCases(testbeds: AsyncDisposableStack, sizes: reado
 }
 
 /** The same servers, which a gateway hands its connections to. */
-export async function handoffCase(
-  testbeds: AsyncDisposableStack,
-  every: Every,
-  sizes: readonly number[],
-): Promise<Case> {
+export async function handoffCase(testbeds: AsyncDisposableStack, options: HandoffOptions): Promise<Case> {
+  const { every, adapter } = options
   const testbed = await Testbed.create({ hosts: ['client', 'gateway', ...SERVERS], service: {} })
   testbeds.use(testbed)
   const { service } = testbed
@@ -106,7 +111,7 @@ export async function handoffCase(
   const gatewayHost = testbed.host('gateway')
   const hosts = SERVERS.map((name) => testbed.host(name))
   const configuration = await Configuration.create(gatewayHost, hosts, service)
-  const programs = await Promise.all(hosts.map((host) => adoptingServer(host, configuration, every, sizes)))
+  const programs = await Promise.all(hosts.map((host) => adoptingServer(host, configuration, options)))
   const socket = join(gatewayHost.directory, 'api.sock')
   const file = await configuration.gatewayFile()
   editConfiguration(file, (config) => {
@@ -117,8 +122,8 @@ export async function handoffCase(
   })
   const gateway = await startGateway(gatewayHost, hosts, configuration, file)
   return {
-    name: `every ${every}`,
-    figure: { case: 'xoffload', every },
+    name: `every ${every}, ${adapter}`,
+    figure: { case: 'xoffload', every, adapter },
     client: testbed.host('client'),
     url: `http://${service.ipv4}`,
     programs: [gateway, ...programs.flat()],
@@ -129,15 +134,12 @@ export async function handoffCase(
 async function adoptingServer(
   host: Host,
   configuration: Configuration,
-  every: Every,
-  sizes: readonly number[],
+  { every, adapter, sizes }: HandoffOptions,
 ): Promise<HostProcess[]> {
-  const socket = join(host.directory, 'nginx.sock')
-  const nginx = await server(host, sizes, preloadEnvironment(socket))
-  const file = await configuration.serverFile(host)
-  editConfiguration(file, (config) => {
-    config.application = { preload: { socket, listener: `[::]:${ports.service}`, users: ['www-data'] } }
-    if (every !== 'never') config.moves = { requests: every }
+  const options = { workers: WORKERS, http: [LASTING], files: filesOf(sizes) }
+  const { nginx, file } = await startAdoptingNginx(host, configuration, adapter, {
+    ...options,
+    every: every === 'never' ? undefined : every,
   })
   const agent = await startServer(host, configuration, file)
   await agent.line(/"event":"server-program-up"/)
@@ -145,21 +147,14 @@ async function adoptingServer(
 }
 
 /** Stock nginx with a file of each size. */
-function server(
-  host: Host,
-  sizes: readonly number[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<HostProcess> {
+function server(host: Host, sizes: readonly number[]): Promise<HostProcess> {
   const port = ports.service
-  return nginxServer(host, {
-    port,
-    // Both families in one listener: the library has one.
-    listen: [`[::]:${port} ipv6only=off`],
-    workers: WORKERS,
-    http: [LASTING],
-    files: Object.fromEntries(sizes.map((size) => [pathOf(size), new Uint8Array(size).fill(0x61)])),
-    env,
-  })
+  const listen = [`[::]:${port} ipv6only=off`]
+  return nginxServer(host, { port, listen, workers: WORKERS, http: [LASTING], files: filesOf(sizes) })
+}
+
+function filesOf(sizes: readonly number[]): Record<string, Uint8Array> {
+  return Object.fromEntries(sizes.map((size) => [pathOf(size), new Uint8Array(size).fill(0x61)]))
 }
 
 async function gatewayCounts(socket: string): Promise<GatewayCounts> {

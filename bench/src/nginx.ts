@@ -1,17 +1,42 @@
 /**
  * `npm run bench -- nginx [--quick] [--json]`: files from four stock nginx servers, by size. A gateway hands the connections to them, which
- * move on to the next server after every request, every 10 and never again; beside nginx and HAProxy as proxies before such servers, and
- * beside a client that asks one of them, or all four, itself. The cases take turns, so all meet the same disturbance.
+ * move on to the next server after every request, every 10 and never again, by the library that nginx is started with, and never again by
+ * nginx's module; beside nginx and HAProxy as proxies before such servers, and beside a client that asks one of them, or all four, itself.
+ * The cases take turns, so all meet the same disturbance.
  */
-import { type Figure, median, printFigure, TestbedError, type WrkResult, wrk } from '@xoffload/testbed'
+import {
+  buildNginxModule,
+  type Figure,
+  median,
+  printFigure,
+  TestbedError,
+  type WrkResult,
+  wrk,
+} from '@xoffload/testbed'
 import type { BenchOptions } from './main.ts'
-import { type Case, type Every, type GatewayCounts, handoffCase, ordinaryCases, pathOf } from './nginx-hosts.ts'
+import {
+  type Case,
+  type GatewayCounts,
+  type HandoffOptions,
+  handoffCase,
+  ordinaryCases,
+  pathOf,
+} from './nginx-hosts.ts'
 
-const EVERY: readonly Every[] = [1, 10, 'never']
+/** How connections move, and by what nginx takes them. */
+const HANDOFFS: readonly Omit<HandoffOptions, 'sizes'>[] = [
+  { every: 1, adapter: 'preload' },
+  { every: 10, adapter: 'preload' },
+  { every: 'never', adapter: 'preload' },
+  { every: 'never', adapter: 'module' },
+]
 const SIZES = [1024, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
 const PROXIES = ['nginx-proxy', 'haproxy']
 const DIRECT = ['direct', 'direct-4']
 const CONNECTIONS = 32
+/** New connections before anything is measured: programs that have run for a while have been compiled. */
+const FIRST_CONNECTIONS = 128
+const FIRST_RUNS = 4
 /** One for each server that is asked directly. */
 const THREADS = 4
 /** Seconds until a request counts as failed: a busy machine may be slow. */
@@ -24,7 +49,7 @@ interface Plan {
   readonly seconds: number
 }
 
-const FULL: Plan = { sizes: SIZES, rounds: 3, seconds: 2 }
+const FULL: Plan = { sizes: SIZES, rounds: 5, seconds: 2 }
 /** To see that it works. */
 const QUICK: Plan = { sizes: [1024, 65_536, 1_048_576], rounds: 1, seconds: 1 }
 
@@ -41,8 +66,10 @@ export async function run({ json, args }: BenchOptions): Promise<void> {
   const plan = args.includes('--quick') ? QUICK : FULL
   await using testbeds = new AsyncDisposableStack()
   const cases: Case[] = []
-  for (const every of EVERY) cases.push(await handoffCase(testbeds, every, plan.sizes))
+  await buildNginxModule()
+  for (const each of HANDOFFS) cases.push(await handoffCase(testbeds, { ...each, sizes: plan.sizes }))
   cases.push(...(await ordinaryCases(testbeds, plan.sizes)))
+  await warmUp(cases, plan.sizes[0] as number)
   const table: string[] = []
   for (const size of plan.sizes) {
     const results = await measure(cases, size, plan)
@@ -50,6 +77,12 @@ export async function run({ json, args }: BenchOptions): Promise<void> {
     table.push(...rows(cases, size, results))
   }
   console.error([HEADING, ...table].join('\n'))
+}
+
+async function warmUp(cases: readonly Case[], size: number): Promise<void> {
+  for (let run = 0; run < FIRST_RUNS; run++) {
+    for (const each of cases) await load(each, size, 1, FIRST_CONNECTIONS)
+  }
 }
 
 async function measure(cases: readonly Case[], size: number, { rounds, seconds }: Plan): Promise<Results> {
@@ -66,13 +99,18 @@ async function measure(cases: readonly Case[], size: number, { rounds, seconds }
   return results
 }
 
-async function load({ name, client, url, addresses, programs, counts }: Case, size: number, duration: number) {
+async function load(
+  { name, client, url, addresses, programs, counts }: Case,
+  size: number,
+  duration: number,
+  connections = CONNECTIONS,
+) {
   for (const program of programs) program.assertRunning()
   const before = await counts?.()
   const result = await wrk(client, {
     url: `${url}${pathOf(size)}`,
     duration,
-    connections: CONNECTIONS,
+    connections,
     threads: THREADS,
     timeout: TIMEOUT,
     ...(addresses && { addresses }),
@@ -128,7 +166,7 @@ function* report(cases: readonly Case[], size: number, results: Results): Genera
   }
 }
 
-const WIDTHS = [8, 12, 10, 9, 9, 9, 9, 10, 10, 9]
+const WIDTHS = [8, 22, 10, 9, 9, 9, 9, 10, 10, 9]
 const HEADING = row('bytes', 'case', '1/s', 'MB/s', 'p50 us', 'p99 us', 'x nginx', 'x HAProxy', '% direct', 'handoffs')
 
 /** The table for people. */
