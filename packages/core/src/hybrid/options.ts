@@ -28,7 +28,7 @@ export interface HybridPolicy {
   readonly tick: number
   /** How many rules it looks at in a tick: of the software redirector to find flows, and of the hardware to watch those it has. */
   readonly rulesPerTick: number
-  /** The pause after it has looked at all rules of the software redirector, and at all of the hardware. */
+  /** The pause after it has looked at all rules of the software redirector (longer when that took long), and at all of the hardware. */
   readonly scanPause: number
   readonly watchPause: number
   /** How many flows it keeps in mind at a time as worth another look. */

@@ -6,8 +6,10 @@ export interface PacedPassOptions {
   readonly list: () => AsyncIterable<ListedRule>
   /** The most rules in one step. */
   readonly limit: number
-  /** Milliseconds between the end of a pass and the next. */
+  /** Milliseconds between the end of a pass and the next, at least. */
   readonly pause: number
+  /** How much of the time it may be at work: a pass that took more makes the pause longer. Default: no limit. */
+  readonly share?: number
   readonly begin: () => void
   readonly each: (listed: ListedRule) => void
   readonly end: () => void
@@ -20,6 +22,8 @@ export class PacedPass {
   #next: number
   #busy = false
   #began = 0
+  /** For how many microseconds the pass was at work. */
+  #worked = 0
   /** Passes that were completed, and how long the last one took, in milliseconds. */
   completed = 0
   duration = 0
@@ -38,8 +42,11 @@ export class PacedPass {
   async step(): Promise<void> {
     if (this.#busy || this.#options.clock.now() < this.#next) return
     this.#busy = true
+    const { clock } = this.#options
+    const start = clock.now()
     try {
-      await this.#advance()
+      if (await this.#advance()) this.#complete(start)
+      else this.#worked += clock.now() - start
     } catch (error) {
       this.#finish()
       throw error
@@ -56,10 +63,12 @@ export class PacedPass {
     this.#iterator = undefined
   }
 
-  async #advance(): Promise<void> {
-    const { clock, list, limit, begin, each, end } = this.#options
+  /** Whether the pass is complete. */
+  async #advance(): Promise<boolean> {
+    const { clock, list, limit, begin, each } = this.#options
     if (this.#iterator === undefined) {
       this.#began = clock.now()
+      this.#worked = 0
       begin()
       this.#iterator = list()[Symbol.asyncIterator]()
     }
@@ -67,20 +76,27 @@ export class PacedPass {
     for (let count = 0; count < limit; count++) {
       const { done, value } = await iterator.next()
       // It was stopped meanwhile.
-      if (this.#iterator !== iterator) return
-      if (done) {
-        this.completed += 1
-        this.duration = (clock.now() - this.#began) / 1000
-        this.#finish()
-        end()
-        return
-      }
+      if (this.#iterator !== iterator) return false
+      if (done) return true
       each(value)
     }
+    return false
   }
 
-  #finish(): void {
+  /** @param start of its last step, in microseconds */
+  #complete(start: number): void {
+    const { clock, share = 1, end } = this.#options
+    const now = clock.now()
+    this.completed += 1
+    this.duration = (now - this.#began) / 1000
+    this.#finish((this.#worked + now - start) / share - (now - this.#began))
+    end()
+  }
+
+  /** @param pause the least until the next one, in microseconds */
+  #finish(pause = 0): void {
+    const { clock, pause: usual } = this.#options
     this.#iterator = undefined
-    if (this.#next !== Number.POSITIVE_INFINITY) this.#next = this.#options.clock.now() + this.#options.pause * 1000
+    if (this.#next !== Number.POSITIVE_INFINITY) this.#next = clock.now() + Math.max(usual * 1000, pause)
   }
 }

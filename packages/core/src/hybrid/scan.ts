@@ -9,6 +9,8 @@ import { PacedPass } from './paced-pass.ts'
 
 /** Of a flow that has not sent anything for so long when it is seen, nothing more is expected; CLOCK_MONOTONIC nanoseconds. */
 const RECENT = 2_000_000_000n
+/** How much of the time a look at all rules may take: the list of an almost empty table goes through all of its buckets at once. */
+const SHARE = 0.02
 /** The most candidates that are looked at again in one step. */
 const SECOND_LOOKS = 64
 
@@ -50,6 +52,7 @@ export class Scan {
       list: () => software.list(),
       limit: policy.rulesPerTick,
       pause: policy.scanPause,
+      share: SHARE,
       begin: () => this.#changed.clear(),
       each: (listed) => this.#look(listed),
       end: () => {},

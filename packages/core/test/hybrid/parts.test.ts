@@ -80,6 +80,31 @@ test('a pass looks at no more rules in a step than it may, and at all in the end
   expect(seen).toEqual([95, 10])
 })
 
+test('a pass that takes its time is followed by a pause so long that its share is kept', async () => {
+  const clock = new VirtualClock()
+  let begun = 0
+  const pass = new PacedPass({
+    clock,
+    // biome-ignore lint/correctness/useYield: of an empty table that is large.
+    async *list() {
+      await clock.advance(8)
+    },
+    ...{ limit: 10, pause: 50, share: 0.02, each: () => {}, end: () => {} },
+    begin: () => {
+      begun += 1
+    },
+  })
+  await pass.step()
+  expect(pass.duration).toBe(8)
+  // 8 ms of 400.
+  await clock.advance(391)
+  await pass.step()
+  expect(begun).toBe(1)
+  await clock.advance(1)
+  await pass.step()
+  expect(begun).toBe(2)
+})
+
 test('a list that fails is begun again after a pause', async () => {
   const clock = new VirtualClock()
   let begun = 0
