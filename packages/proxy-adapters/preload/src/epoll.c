@@ -146,21 +146,23 @@ struct wait {
 	int (*once)(const struct wait *wait, uint64_t left);
 };
 
+static uint64_t deadline_after(uint64_t limit)
+{
+	return limit == UINT64_MAX ? UINT64_MAX : now_microseconds() + limit;
+}
+
 static uint64_t left_until(uint64_t deadline)
 {
-	uint64_t now;
 	if (deadline == UINT64_MAX)
 		return UINT64_MAX;
-	now = now_microseconds();
+	uint64_t now = now_microseconds();
 	return deadline > now ? deadline - now : 0;
 }
 
 /* Waits as the program asked, but that orders are obeyed in between. */
 static int wait_and_obey(const struct wait *wait)
 {
-	bool is_limited = wait->limit > 0 && wait->limit != UINT64_MAX;
-	uint64_t deadline = is_limited ? now_microseconds() + wait->limit : wait->limit;
-	uint64_t left = wait->limit;
+	uint64_t deadline = deadline_after(wait->limit), left = wait->limit;
 	channel_flush();
 	if (channel_has_orders())
 		boundary_obey_orders();
