@@ -136,9 +136,10 @@ async function adoptingServer(
   configuration: Configuration,
   { every, adapter, sizes }: HandoffOptions,
 ): Promise<HostProcess[]> {
-  const options = { workers: WORKERS, http: [LASTING], files: filesOf(sizes) }
   const { nginx, file } = await startAdoptingNginx(host, configuration, adapter, {
-    ...options,
+    workers: WORKERS,
+    http: [LASTING],
+    files: filesOf(sizes),
     every: every === 'never' ? undefined : every,
   })
   const agent = await startServer(host, configuration, file)

@@ -34,9 +34,8 @@ const SIZES = [1024, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
 const PROXIES = ['nginx-proxy', 'haproxy']
 const DIRECT = ['direct', 'direct-4']
 const CONNECTIONS = 32
-/** New connections before anything is measured: programs that have run for a while have been compiled. */
+/** New connections of each run before anything is measured: programs that have run for a while have been compiled. */
 const FIRST_CONNECTIONS = 128
-const FIRST_RUNS = 4
 /** One for each server that is asked directly. */
 const THREADS = 4
 /** Seconds until a request counts as failed: a busy machine may be slow. */
@@ -44,14 +43,16 @@ const TIMEOUT = 20
 
 interface Plan {
   readonly sizes: readonly number[]
+  /** Of new connections, before the rounds. */
+  readonly firstRuns: number
   readonly rounds: number
   /** Of each measurement. */
   readonly seconds: number
 }
 
-const FULL: Plan = { sizes: SIZES, rounds: 4, seconds: 2 }
+const FULL: Plan = { sizes: SIZES, firstRuns: 4, rounds: 4, seconds: 2 }
 /** To see that it works. */
-const QUICK: Plan = { sizes: [1024, 65_536, 1_048_576], rounds: 1, seconds: 1 }
+const QUICK: Plan = { sizes: [1024, 65_536, 1_048_576], firstRuns: 0, rounds: 1, seconds: 1 }
 
 interface Sample extends WrkResult {
   /** Handoffs that succeeded, for each request. */
@@ -69,7 +70,7 @@ export async function run({ json, args }: BenchOptions): Promise<void> {
   await buildNginxModule()
   for (const each of HANDOFFS) cases.push(await handoffCase(testbeds, { ...each, sizes: plan.sizes }))
   cases.push(...(await ordinaryCases(testbeds, plan.sizes)))
-  await warmUp(cases, plan.sizes[0] as number)
+  await warmUp(cases, plan)
   const table: string[] = []
   for (const size of plan.sizes) {
     const results = await measure(cases, size, plan)
@@ -79,8 +80,8 @@ export async function run({ json, args }: BenchOptions): Promise<void> {
   console.error([HEADING, ...table].join('\n'))
 }
 
-async function warmUp(cases: readonly Case[], size: number): Promise<void> {
-  for (let run = 0; run < FIRST_RUNS; run++) {
+async function warmUp(cases: readonly Case[], { sizes: [size = 0], firstRuns }: Plan): Promise<void> {
+  for (let run = 0; run < firstRuns; run++) {
     for (const each of cases) await load(each, size, 1, FIRST_CONNECTIONS)
   }
 }
