@@ -40,8 +40,9 @@ await Bun.connect({
       received += chunk.toString('latin1')
     },
     end: () => report(),
-    // No FIN came before: it was an RST, of which there is an error only if it was there when the socket was read.
-    close: () => report(RESET),
+    // Without a FIN before it was an RST, of which there is an error only if it was there when the socket was read. But when this side's
+    // own FIN is out, Bun closes the socket at the other side's without calling `end`, and has an error for an RST.
+    close: (_socket, error) => report(mode === 'half-close' && error === undefined ? undefined : RESET),
     error: (_socket, error: Error & { code?: string }) => report(error.code === 'ECONNRESET' ? RESET : error.message),
     connectError: (_socket, error) => report(error.message),
   },

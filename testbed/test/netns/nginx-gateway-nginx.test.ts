@@ -48,11 +48,6 @@ async function start(every?: number): Promise<{ readonly hosts: NginxHosts; read
   return { hosts, front }
 }
 
-/** What plain nginx answers, and what comes through the gateway. */
-function answers(hosts: NginxHosts, sent: string): Promise<[string, string]> {
-  return Promise.all([hosts.answer(hosts.plain, 'read', sent), hosts.answer(hosts.address, 'read', sent)])
-}
-
 describe.each([
   ['never', undefined],
   ['before every request', 1],
@@ -68,13 +63,13 @@ describe.each([
 
   test.each(moved)('%s', async (_name, sent) => {
     const before = hosts.handoffs.length
-    const [expected, answer] = await answers(hosts, sent)
+    const [expected, answer] = await hosts.answers(sent)
     expect(answer).toBe(expected)
     await eventually(() => hosts.handoffs.length > before)
   })
 
   test.each(others)('not as usual: %s', async (_name, sent) => {
-    const [expected, answer] = await answers(hosts, sent)
+    const [expected, answer] = await hosts.answers(sent)
     expect(answer).toBe(expected)
   })
 

@@ -118,6 +118,11 @@ export class NginxHosts implements AsyncDisposable {
     return comparable(`${received}${error ?? ''}`)
   }
 
+  /** What plain nginx answers to these bytes, and what comes through the gateway. */
+  answers(bytes: string): Promise<[plain: string, gateway: string]> {
+    return Promise.all([this.answer(this.plain, 'read', bytes), this.answer(this.address, 'read', bytes)])
+  }
+
   async curl(...args: string[]): Promise<string> {
     const { stdout } = await this.client.run(['curl', '-sS', '--max-time', '20', ...args], { timeout: 30_000 })
     return comparable(stdout)
