@@ -3,8 +3,11 @@ import {
   destroyConnection,
   freeze,
   LinuxError,
+  type PretendedData,
   type SocketProgress,
+  sendPretendedData,
   sendWindowProbe,
+  takePretendedData,
   takeSnapshotWithProgress,
   thaw,
   verifyProgress,
@@ -35,6 +38,7 @@ export class SocketOrigin implements OriginConnection {
   readonly #socket: PausedSocket
   #taken: TcpSnapshot | undefined
   #progress: SocketProgress | undefined
+  #pretended: PretendedData | undefined
   #closed = false
 
   constructor(socket: PausedSocket) {
@@ -73,16 +77,21 @@ export class SocketOrigin implements OriginConnection {
   thaw(): void {
     this.#wipe()
     this.#mustLive()
+    if (this.#progress !== undefined) this.#pretended = takePretendedData(this.#socket.fd, this.#progress)
     thaw(this.#socket.fd)
   }
 
   /**
    * To be called when the connection goes on here and its lock is gone. A packet that had passed the lock before it was there may have reached
-   * the frozen socket, whose answer was discarded: the client would wait for it until its retransmission timeout. So this host says
-   * where it stands. Throws LinuxError.
+   * the frozen socket, whose answer was discarded, and the data that it made room for was sent nowhere: either end would wait for its
+   * retransmission timeout. So this host sends that data, or says where it stands. Throws LinuxError.
    */
   resumed(): void {
-    if (!this.#closed) sendWindowProbe(this.#socket.fd)
+    const pretended = this.#pretended
+    this.#pretended = undefined
+    if (this.#closed) return
+    if (pretended !== undefined) sendPretendedData(this.#socket.fd, pretended)
+    else sendWindowProbe(this.#socket.fd)
   }
 
   release(): void {

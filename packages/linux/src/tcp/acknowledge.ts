@@ -1,7 +1,7 @@
 import { flowOf } from '../socket/socket.ts'
 import { receiveSegment } from './receive-segment.ts'
 import { freeze, thaw } from './repair.ts'
-import { emptySegment } from './segment.ts'
+import { encodeSegment } from './segment.ts'
 import { getRepairWindow } from './window.ts'
 
 /**
@@ -25,5 +25,5 @@ export function acknowledge(fd: number): void {
   } finally {
     thaw(fd)
   }
-  receiveSegment(flow, emptySegment(flow, { sequence: (lastUpdate - 1) >>> 0 }))
+  receiveSegment(flow, encodeSegment(flow, { sequence: (lastUpdate - 1) >>> 0 }))
 }

@@ -33,6 +33,8 @@ export interface TcpInfo {
   readonly selectiveAcknowledgement: boolean
   /** Absent when window scaling was not negotiated. */
   readonly windowScale?: { readonly send: number; readonly receive: number }
+  /** Bytes of data that fit into one segment that it sends. */
+  readonly segmentSize: number
   /** Bytes that were written and not sent yet. */
   readonly notSent: number
   /** Bytes of data that went out, each counted once. Moves with `notSent`, unless the kernel only pretends to send. */
@@ -45,6 +47,7 @@ export interface TcpInfo {
 // Up to tcpi_bytes_retrans, which Linux 4.19 brought.
 const info = new Uint8Array(216)
 const view = new DataView(info.buffer)
+const SND_MSS = 16
 const BYTES_ACKED = 120
 const BYTES_RECEIVED = 128
 const NOTSENT_BYTES = 144
@@ -60,6 +63,7 @@ export function tcpInfo(fd: number): TcpInfo {
     state: stateNames[info[0] as number] ?? 'unknown',
     timestamps: (options & TCPI_OPT_TIMESTAMPS) !== 0,
     selectiveAcknowledgement: (options & TCPI_OPT_SACK) !== 0,
+    segmentSize: view.getUint32(SND_MSS, true),
     notSent: view.getUint32(NOTSENT_BYTES, true),
     sentOnce: Number(view.getBigUint64(BYTES_SENT, true) - view.getBigUint64(BYTES_RETRANS, true)),
     acknowledged: Number(view.getBigUint64(BYTES_ACKED, true)),

@@ -2,7 +2,7 @@ import type { TcpSnapshot } from '@xoffload/core'
 import { LinuxError } from '../errno.ts'
 import { tcpInfo } from './info.ts'
 import { receiveSegment } from './receive-segment.ts'
-import { emptySegment } from './segment.ts'
+import { encodeSegment } from './segment.ts'
 
 const LIMIT_MILLISECONDS = 100
 const PAUSE_MILLISECONDS = 0.1
@@ -18,7 +18,7 @@ const PAUSE_MILLISECONDS = 0.1
  * Throws {@link LinuxError}: `EPERM` without CAP_NET_RAW, `ETIMEDOUT` when the segment does not arrive.
  */
 export function receiveFin(fd: number, { flow, options, window, send, receive }: TcpSnapshot): void {
-  const segment = emptySegment(flow, {
+  const segment = encodeSegment(flow, {
     sequence: (receive.sequence + receive.queue.length) >>> 0,
     acknowledgement: send.sequence,
     window: Math.min(window.sendWindow >>> (options.windowScale?.send ?? 0), 0xffff),

@@ -4,11 +4,12 @@ import { IPPROTO_TCP } from '../socket/constants.ts'
 const IPV4_HEADER = 20
 const IPV6_HEADER = 40
 const TCP_HEADER = 20
+const TIMESTAMPS_OPTION = 12
 const FIN = 0x01
 const ACK = 0x10
 const HOP_LIMIT = 64
 
-/** What an empty segment says. Its ACK flag is always set. */
+/** What a segment says. Its ACK flag is always set. */
 export interface SegmentFields {
   readonly sequence: number
   /** Default 0. */
@@ -17,23 +18,35 @@ export interface SegmentFields {
   readonly window?: number
   /** Default false. */
   readonly fin?: boolean
+  /** TSval of the timestamps option (RFC 7323 section 3.2); its TSecr is 0, which echoes nothing. Default: no such option. */
+  readonly timestamp?: number
+  /** Default empty. */
+  readonly payload?: Uint8Array
 }
 
-/** An IP packet from the client of a flow to its service with an empty TCP segment (RFC 9293 section 3.1), checksums included. */
-export function emptySegment(flow: FlowKey, fields: SegmentFields): Uint8Array {
-  const { sequence, acknowledgement = 0, window = 0, fin = false } = fields
-  const header = flow.family === 4 ? IPV4_HEADER : IPV6_HEADER
-  const packet = new Uint8Array(header + TCP_HEADER)
-  const segment = new DataView(packet.buffer, header)
-  packet.set(flow.bytes.subarray(32, 36), header)
+/** An IP packet from the client of a flow to its service with a TCP segment (RFC 9293 section 3.1), checksums included. */
+export function encodeSegment(flow: FlowKey, fields: SegmentFields): Uint8Array {
+  const { sequence, acknowledgement = 0, window = 0, fin = false, timestamp, payload } = fields
+  const ipHeader = flow.family === 4 ? IPV4_HEADER : IPV6_HEADER
+  const tcpHeader = TCP_HEADER + (timestamp === undefined ? 0 : TIMESTAMPS_OPTION)
+  const length = tcpHeader + (payload?.length ?? 0)
+  const packet = new Uint8Array(ipHeader + length)
+  const segment = new DataView(packet.buffer, ipHeader)
+  packet.set(flow.bytes.subarray(32, 36), ipHeader)
   segment.setUint32(4, sequence)
   segment.setUint32(8, acknowledgement)
-  segment.setUint8(12, (TCP_HEADER / 4) << 4)
+  segment.setUint8(12, (tcpHeader / 4) << 4)
   segment.setUint8(13, fin ? ACK | FIN : ACK)
   segment.setUint16(14, window)
+  if (timestamp !== undefined) {
+    // Two NOPs align the option: kind 8, length 10 (RFC 7323 appendix A).
+    segment.setUint32(TCP_HEADER, 0x01_01_08_0a)
+    segment.setUint32(TCP_HEADER + 4, timestamp)
+  }
+  if (payload !== undefined) packet.set(payload, ipHeader + tcpHeader)
   segment.setUint16(16, segmentChecksum(flow, segment))
   if (flow.family === 4) writeIpv4Header(packet, flow)
-  else writeIpv6Header(packet, flow)
+  else writeIpv6Header(packet, flow, length)
   return packet
 }
 
@@ -46,9 +59,10 @@ function writeIpv4Header(packet: Uint8Array, flow: FlowKey): void {
   packet.set(flow.bytes.subarray(28, 32), 16)
 }
 
-function writeIpv6Header(packet: Uint8Array, flow: FlowKey): void {
+function writeIpv6Header(packet: Uint8Array, flow: FlowKey, length: number): void {
   packet[0] = 0x60
-  packet[5] = TCP_HEADER
+  packet[4] = length >> 8
+  packet[5] = length
   packet[6] = IPPROTO_TCP
   packet[7] = HOP_LIMIT
   packet.set(flow.bytes.subarray(0, 32), 8)
@@ -56,13 +70,15 @@ function writeIpv6Header(packet: Uint8Array, flow: FlowKey): void {
 
 /** RFC 1071 over the pseudo-header of the address family and the segment. */
 function segmentChecksum(flow: FlowKey, segment: DataView): number {
+  const length = segment.byteLength
   const addresses = new DataView(flow.bytes.buffer, flow.bytes.byteOffset, 32)
   // The first twelve bytes of an IPv4-mapped address are no part of the IPv4 pseudo-header.
   const from = flow.family === 4 ? 12 : 0
-  let sum = IPPROTO_TCP + TCP_HEADER
+  let sum = IPPROTO_TCP + length
   for (let offset = from; offset < 16; offset += 2)
     sum += addresses.getUint16(offset) + addresses.getUint16(16 + offset)
-  for (let offset = 0; offset < TCP_HEADER; offset += 2) sum += segment.getUint16(offset)
+  for (let offset = 0; offset + 1 < length; offset += 2) sum += segment.getUint16(offset)
+  if (length % 2 === 1) sum += segment.getUint8(length - 1) << 8
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
   return ~sum & 0xffff
 }

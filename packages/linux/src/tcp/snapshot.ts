@@ -53,15 +53,24 @@ export function takeSnapshotWithProgress(
 }
 
 /** What a packet of the client changes in a frozen socket. That the application reads changes nothing of it. */
-export type SocketProgress = Pick<TcpInfo, 'state' | 'acknowledged' | 'received'>
+export interface SocketProgress extends Pick<TcpInfo, 'state' | 'acknowledged' | 'received'> {
+  /** Bytes: a window update may be all that a packet says. */
+  readonly sendWindow: number
+  /** How much there was to send, and had been sent, when it was frozen: see {@link takePretendedData}. */
+  readonly frozen: Pick<TcpInfo, 'notSent' | 'sentOnce'>
+}
 
 /**
  * Throws {@link UnsettledConnectionError} when the frozen socket does not stand where it stood: a packet that had passed the lock before it
  * was there has arrived late. Throws {@link LinuxError}.
  */
-export function verifyProgress(fd: number, { state, acknowledged, received }: SocketProgress): void {
+export function verifyProgress(fd: number, { state, acknowledged, received, sendWindow }: SocketProgress): void {
   const now = tcpInfo(fd)
-  const moved = now.state !== state || now.acknowledged !== acknowledged || now.received !== received
+  const moved =
+    now.state !== state ||
+    now.acknowledged !== acknowledged ||
+    now.received !== received ||
+    getRepairWindow(fd).sendWindow !== sendWindow
   if (moved) throw new UnsettledConnectionError(1)
 }
 
@@ -114,7 +123,13 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo, state: 
   const pretended = frozen.notSent - now.notSent - (now.sentOnce - frozen.sentOnce)
   const sentLength = sendLength - now.notSent - pretended
   return {
-    progress: now,
+    progress: {
+      state: now.state,
+      acknowledged: now.acknowledged,
+      received: now.received,
+      sendWindow: window.sendWindow,
+      frozen,
+    },
     window,
     send: {
       sequence: (sendEnd - sendLength) >>> 0,
