@@ -72,14 +72,26 @@ class Observed implements Redirector {
   }
 }
 
+/** The message of a `sent:` point is on its way. */
+let left = false
+
+/**
+ * What one turn of the event loop sends has left when the next one comes, and is given a moment to arrive. This process must be dead before it
+ * hears what comes of it, however late the moment ends on a busy machine.
+ */
+function leave(): void {
+  left = true
+  setTimeout(() => reach(point), 2)
+}
+
 const { send, receive } = ControlChannel.prototype
 ControlChannel.prototype.send = function (message) {
   reach(`send:${message.type}`)
   send.call(this, message)
-  // What one turn of the event loop sends has left when the next one comes.
-  if (armed && point === `sent:${message.type}`) setTimeout(() => reach(point), 2)
+  if (armed && point === `sent:${message.type}`) setImmediate(leave)
 }
 ControlChannel.prototype.receive = function (message) {
+  if (left) reach(point)
   reach(`receive:${message.type}`)
   receive.call(this, message)
 }
