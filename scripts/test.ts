@@ -6,7 +6,7 @@ import { leftoverChecks, testRunVariable } from './checks/leftovers.ts'
 import { packageChecks } from './checks/packages.ts'
 import { bpfObjects, preloadLibrary, staticChecks } from './checks/static.ts'
 import { parseTestArguments, UsageError, usage } from './runner/arguments.ts'
-import { addTallies, emptyTally, failed, type Tally } from './runner/junit.ts'
+import { addTallies, emptyTally, type Failure, failed, type Tally } from './runner/junit.ts'
 import { runGroup } from './runner/run-group.ts'
 import { findTestFiles, groupTestFiles, runsHere } from './runner/test-files.ts'
 
@@ -43,10 +43,21 @@ async function main(args: readonly string[]): Promise<number> {
   return report(tally)
 }
 
+/** How much of a reason the summary repeats. */
+const reasonLines = 20
+const reasonColumns = 200
+
 function report({ passed, failed, skipped, failures }: Tally): number {
-  if (failures.length > 0) process.stderr.write(`\nFailed:\n${failures.map((name) => `  ${name}\n`).join('')}`)
+  if (failures.length > 0) process.stderr.write(`\nFailed:\n${failures.map(summary).join('')}`)
   process.stdout.write(`\n${passed} passed, ${failed} failed, ${skipped} skipped\n`)
   return failed > 0 || skipped > 0 ? 1 : 0
+}
+
+/** The name of a test that failed and the beginning of the reason: whoever sees the end of a long output only has it all. */
+function summary({ name, reason }: Failure): string {
+  const lines = reason.split('\n').filter((line) => line.trim() !== '')
+  const shown = lines.slice(0, reasonLines).map((line) => `      ${line.slice(0, reasonColumns)}\n`)
+  return `  ${name}\n${shown.join('')}${lines.length > reasonLines ? '      …\n' : ''}`
 }
 
 function say(text: string): void {

@@ -16,7 +16,10 @@ export async function runChecks(checks: readonly Check[]): Promise<Tally> {
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     if (reason !== undefined) process.stderr.write(`${reason.trimEnd()}\n`)
     process.stderr.write(`(${reason === undefined ? 'pass' : 'fail'}) check: ${check.name} [${seconds} s]\n`)
-    tally = addTallies(tally, reason === undefined ? { ...emptyTally, passed: 1 } : failed(`check: ${check.name}`))
+    tally = addTallies(
+      tally,
+      reason === undefined ? { ...emptyTally, passed: 1 } : failed(`check: ${check.name}`, reason),
+    )
   }
   return tally
 }

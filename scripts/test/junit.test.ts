@@ -35,8 +35,21 @@ describe('a report of bun test', () => {
       passed: 3,
       failed: 1,
       skipped: 2,
-      failures: ['a.test.ts: 1 > 0 && "<testcase />"'],
+      failures: [{ name: 'a.test.ts: 1 > 0 && "<testcase />"', reason: expect.any(String) }],
     })
+    const [said, stack = ''] = (tally.failures[0]?.reason ?? '').split('\n\n      at ')
+    expect(said).toBe(
+      'AssertionError: expect(received).toBe(expected)\n\nExpected: "<testcase>"\nReceived: "<skipped />"',
+    )
+    expect(stack).toContain('a.test.ts:4:')
+  })
+
+  test('says why a test failed that took too long', async () => {
+    const source = `import { describe, test } from 'bun:test'
+      describe('outer', () => describe('inner', () => test('slow', async () => { await new Promise(() => {}) }, 10)))`
+    expect((await tallyOf({ 'a.test.ts': source })).failures).toEqual([
+      { name: 'a.test.ts: outer > inner > slow', reason: 'test timed out' },
+    ])
   })
 
   test('without test cases is empty', () => {
@@ -52,7 +65,7 @@ describe('a group of test files', () => {
 
   test('whose process dies fails, although no test case tells of it', async () => {
     const tally = await tallyOf({ 'a.test.ts': `${imports}test('a', () => { process.kill(process.pid, 'SIGKILL') })` })
-    expect(tally.failures).toEqual(['example (pure): bun test ended with SIGKILL'])
+    expect(tally.failures).toEqual([{ name: 'example (pure): bun test ended with SIGKILL', reason: '' }])
   })
 
   test('that ends by itself with another code fails', async () => {

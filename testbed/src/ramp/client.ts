@@ -4,6 +4,7 @@
  *
  *     bun client.ts ADDRESS PORT CONNECTIONS CONCURRENCY
  */
+import type { Pause } from '../pauses/pauses.ts'
 import { encodePlan, PLAN_LENGTH, type RampPlan } from './plan.ts'
 import { RampReader, RampWriter } from './stream.ts'
 
@@ -13,6 +14,8 @@ export interface RampReport {
   readonly failures: readonly string[]
   /** Longest time without progress of each connection, milliseconds, ascending. */
   readonly stalls: readonly number[]
+  /** The times without progress of any connection that were long. */
+  readonly long: readonly Pause[]
   readonly bytes: number
   readonly seconds: number
 }
@@ -21,7 +24,10 @@ export interface RampReport {
 const GIVE_UP = 5000
 
 const [address = '', port = '', total = '', concurrency = ''] = process.argv.slice(2)
+/** A time without progress that is to be looked at, in milliseconds. */
+const LONG = 50
 const stalls: number[] = []
+const long: Pause[] = []
 const failures: string[] = []
 let bytes = 0
 const watched = new Set<() => void>()
@@ -51,7 +57,12 @@ function open(): void {
   const limit = () => (continuous || reader.position > plan.moveAt ? plan.upload : plan.upload / 2)
   const progress = () => {
     const now = performance.now()
-    if (moving && now - progressAt > longest) longest = now - progressAt
+    if (moving) {
+      longest = Math.max(longest, now - progressAt)
+      if (now - progressAt > LONG) {
+        long.push({ from: performance.timeOrigin + progressAt, to: performance.timeOrigin + now })
+      }
+    }
     moving = true
     progressAt = now
   }
@@ -118,6 +129,7 @@ async function report(): Promise<void> {
     completed: stalls.length,
     failures: failures.slice(0, 20),
     stalls: rounded,
+    long,
     bytes,
     seconds,
   }

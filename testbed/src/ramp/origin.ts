@@ -26,13 +26,7 @@ import {
 } from 'xoffload'
 import { encodeProgress, RampConnection } from './connection.ts'
 import { decodePlan, PLAN_LENGTH } from './plan.ts'
-import {
-  requestedDelay,
-  requestedSabotage,
-  requestedUnacknowledged,
-  SabotagedRules,
-  sabotagedOrigin,
-} from './sabotage.ts'
+import { requestedSabotage, requestedUnacknowledged, SabotagedRules, sabotagedOrigin } from './sabotage.ts'
 
 /** How long a rule catches late packets, in milliseconds. */
 const LINGER = 1000
@@ -68,7 +62,7 @@ const maximumHeldBytes = sabotage === 'drop-held' ? 0 : 64 * 1024 * 1024
 const redirector = new TcRedirector({ device: config.device, capacity: config.limits.flows, maximumHeldBytes })
 await redirector.open()
 const origin = new HandoffCoordinator({
-  redirector: new SabotagedRules(redirector, sabotage, requestedDelay(), {
+  redirector: new SabotagedRules(redirector, sabotage, {
     onHeld: (flow) => onHeld.get(flow.id)?.(),
     onSteered: (flow) => trace('steered', flow),
     swallowed: (flow) => hasSwallowed(flow),

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../deployment/configuration.ts'
+import { type Pause, PauseWatch, withoutPauses } from '../pauses/pauses.ts'
 import { type SeenSegment, Sniffer } from '../sniffer.ts'
 import { Testbed } from '../testbed.ts'
 import type { RampReport } from './client.ts'
@@ -22,6 +23,8 @@ export interface RampOptions {
   readonly steerDelay?: number
   /** Bytes of the download that each origin writes when its flow is locked: its snapshot has them in the send queue. */
   readonly unacknowledged?: number
+  /** Let packets of the client pass the lock once the snapshot is taken, as those do that were on their way through the kernel. */
+  readonly latePackets?: boolean
   /** Watch the wire at the client. */
   readonly sniff?: boolean
 }
@@ -36,6 +39,8 @@ export interface Trace {
 /** What all programs of a run saw. */
 export interface RampRun {
   readonly client: RampReport
+  /** When the machine itself stood still. */
+  readonly pauses: readonly Pause[]
   readonly origin: OriginReport
   readonly targets: readonly TargetReport[]
   /** RST that the hosts' network stacks sent: `Tcp: OutRsts` of /proc/net/snmp. */
@@ -62,6 +67,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
     ...(options.sabotage !== undefined && { XOFFLOAD_SABOTAGE: options.sabotage }),
     ...(options.steerDelay !== undefined && { XOFFLOAD_STEER_DELAY: `${options.steerDelay}` }),
     ...(options.unacknowledged !== undefined && { XOFFLOAD_UNACKNOWLEDGED: `${options.unacknowledged}` }),
+    ...(options.latePackets && { XOFFLOAD_LATE_PACKETS: '1' }),
     ...(options.sniff && { XOFFLOAD_TRACE: '1' }),
   }
   const targets = await Promise.all(
@@ -77,6 +83,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   })
   await origin.line(/"ready"/)
   using sniffer = options.sniff ? new Sniffer(testbed.host('client')) : undefined
+  const pauseWatch = await PauseWatch.start(gateway)
   const address = options.family === 6 ? service.ipv6 : service.ipv4
   const client = testbed
     .host('client')
@@ -90,6 +97,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
     ])
   const clientReport = await client.line(/"completed"/, { timeout: 600_000 })
   sniffer?.drain()
+  const pauses = await pauseWatch.stop()
   const resets = {
     gateway: sentResets(origin.pid),
     servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0),
@@ -102,6 +110,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   )
   return {
     client: JSON.parse(clientReport),
+    pauses,
     origin: originReport,
     targets: targetReports,
     resets,
@@ -109,6 +118,13 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
     segments: sniffer?.segments ?? [],
     macs: { gateway: `${gateway.mac}`, servers: servers.map(({ mac }) => `${mac}`) },
   }
+}
+
+/** The longest time without progress of a connection, without those in which the machine stood still; milliseconds. */
+export function longestStall({ client, pauses }: RampRun): number {
+  if (client.failures.length > 0) return Number.POSITIVE_INFINITY
+  if (client.long.length === 0) return client.stalls.at(-1) ?? 0
+  return Math.max(...client.long.map((stall) => withoutPauses(stall, pauses)))
 }
 
 function sentResets(pid: number): number {

@@ -1,4 +1,4 @@
-import type { FlowKey, OriginConnection, PutOutcome, Rule, RuleTable, TcpSnapshot } from '@xoffload/core'
+import type { FlowKey, HoldRule, OriginConnection, PutOutcome, Rule, RuleTable, TcpSnapshot } from '@xoffload/core'
 
 /**
  * Ways to take out what keeps an invariant, so that a test shows that it would notice:
@@ -24,6 +24,13 @@ export function requestedUnacknowledged(): number {
   return Number(process.env.XOFFLOAD_UNACKNOWLEDGED ?? 0)
 }
 
+/** Whether the environment wants packets of the client to pass each lock once the snapshot is taken. */
+export function requestedLatePackets(): boolean {
+  return process.env.XOFFLOAD_LATE_PACKETS !== undefined
+}
+
+/** How long a lock that lets late packets pass is open, in milliseconds. */
+const LATE = 2
 /** The longest gap between hold and steer, in milliseconds: in it a client sends again what nobody has acknowledged. */
 const LONGEST_GAP = 500
 
@@ -40,13 +47,15 @@ export interface SabotageHooks {
 export class SabotagedRules implements RuleTable {
   readonly #rules: RuleTable
   readonly #sabotage: Sabotage | undefined
-  readonly #delay: number
   readonly #hooks: SabotageHooks
+  readonly #delay = requestedDelay()
+  readonly #latePackets = requestedLatePackets()
+  /** The flows whose late packets have passed, by `FlowKey.id`: the next attempt to move such a one is not disturbed. */
+  readonly #passed = new Set<string>()
 
-  constructor(rules: RuleTable, sabotage: Sabotage | undefined, delay: number, hooks: SabotageHooks) {
+  constructor(rules: RuleTable, sabotage: Sabotage | undefined, hooks: SabotageHooks) {
     this.#rules = rules
     this.#sabotage = sabotage
-    this.#delay = delay
     this.#hooks = hooks
   }
 
@@ -67,9 +76,15 @@ export class SabotagedRules implements RuleTable {
     return this.#rules.remove(flow)
   }
 
-  async #hold(rule: Rule): Promise<PutOutcome> {
+  async #hold(rule: HoldRule): Promise<PutOutcome> {
     const lockless: readonly (Sabotage | undefined)[] = ['no-lock', 'no-freeze', 'close-early']
     const outcome = lockless.includes(this.#sabotage) ? 'active' : await this.#rules.put(rule)
+    if (rule.silent === true && this.#latePackets && !this.#passed.has(rule.flow.id)) {
+      this.#passed.add(rule.flow.id)
+      await this.#rules.remove(rule.flow)
+      await Bun.sleep(LATE)
+      return await this.#rules.put(rule)
+    }
     this.#hooks.onHeld(rule.flow)
     return outcome
   }

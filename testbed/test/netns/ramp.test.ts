@@ -1,8 +1,10 @@
 import { expect, test } from 'bun:test'
-import { type RampRun, runRamp } from '../../src/ramp/run.ts'
+import { longestStall, type RampRun, runRamp } from '../../src/ramp/run.ts'
 
-/** A retransmission timeout would be 200 ms or more. */
+/** In milliseconds, of a machine that does not itself stand still. A retransmission timeout would be 200 or more. */
 const LONGEST_STALL = 100
+/** TCP_RTO_MIN is 200 ms, and what the machine is busy with otherwise comes on top. */
+const SHORTEST_TIMEOUT = 180
 
 function expectWhole({ client, origin, targets, resets }: RampRun, connections: number): void {
   expect(client.failures).toEqual([])
@@ -14,17 +16,22 @@ function expectWhole({ client, origin, targets, resets }: RampRun, connections: 
   expect(resets).toEqual({ gateway: 0, servers: 0 })
 }
 
-function describeStalls(stalls: readonly number[]): string {
+function describe(run: RampRun): string {
+  const { stalls, seconds } = run.client
   const at = (fraction: number) => (stalls[Math.ceil(fraction * stalls.length) - 1] ?? Number.NaN).toFixed(1)
-  return `stalls in ms: p50 ${at(0.5)}, p90 ${at(0.9)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, max ${at(1)}`
+  const paused = run.pauses.reduce((sum, { from, to }) => sum + to - from, 0)
+  const longestPause = Math.max(0, ...run.pauses.map(({ from, to }) => to - from))
+  return [
+    `${stalls.length} connections, ${(stalls.length / seconds).toFixed(0)} per second, ${run.origin.rolledBack} rolled back and tried again`,
+    `stalls in ms: p50 ${at(0.5)}, p90 ${at(0.9)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, max ${at(1)}`,
+    `the machine stood still for ${paused.toFixed(0)} ms, ${longestPause.toFixed(0)} ms at once; longest stall without that ${longestStall(run).toFixed(1)}`,
+  ].join('; ')
 }
 
 test('10,000 connections move in mid-stream: every byte arrives once and in order, without RST and without a long stall', async () => {
   const connections = 10_000
   const run = await runRamp({ connections, concurrency: 12 })
-  console.log(
-    `${connections} connections, ${(connections / run.client.seconds).toFixed(0)} per second, ${run.origin.rolledBack} rolled back and tried again; ${describeStalls(run.client.stalls)}`,
-  )
+  console.log(describe(run))
   expectWhole(run, connections)
   const uploads = run.targets.reduce((sum, { uploadInFlight }) => sum + uploadInFlight, 0)
   expect(uploads).toBeGreaterThan(connections * 0.3)
@@ -32,11 +39,19 @@ test('10,000 connections move in mid-stream: every byte arrives once and in orde
   expect(run.origin.queues.received).toBeGreaterThan(connections * 0.1)
   expect(run.origin.queues.sent).toBeGreaterThan(connections * 0.3)
   expect(run.origin.queues.unsent).toBeGreaterThan(connections * 0.1)
-  expect(run.client.stalls.at(-1)).toBeLessThan(LONGEST_STALL)
+  expect(longestStall(run)).toBeLessThan(LONGEST_STALL)
 }, 300_000)
 
 test('the same over IPv6', async () => {
   const run = await runRamp({ connections: 500, concurrency: 8, family: 6 })
   expectWhole(run, 500)
-  expect(run.client.stalls.at(-1)).toBeLessThan(LONGEST_STALL)
+  expect(longestStall(run)).toBeLessThan(LONGEST_STALL)
+}, 60_000)
+
+test('packets that pass the lock late make it roll back, and nobody waits for a timeout', async () => {
+  const run = await runRamp({ connections: 1000, concurrency: 12, latePackets: true })
+  console.log(describe(run))
+  expectWhole(run, 1000)
+  expect(run.origin.rolledBack).toBeGreaterThan(100)
+  expect(longestStall(run)).toBeLessThan(SHORTEST_TIMEOUT)
 }, 60_000)
