@@ -3,15 +3,18 @@
  *
  *     taskset -c CPU chrt --fifo 99 bun watch.ts
  *
- * It wants to run each millisecond. When it comes too late no program of this machine was the cause, but the machine itself, which stood still: its
- * hypervisor gave the CPU to another one. Prints `{"event":"watching"}`, and a line `{"from":…,"to":…}` for each such time, in milliseconds since
+ * It wants to run each millisecond, and no program goes before it. When it comes much too late the machine itself stood still: its hypervisor
+ * gave the CPU to another one. Prints `{"event":"watching"}`, and a line `{"from":…,"to":…}` for each such time, in milliseconds since
  * the epoch.
  */
 import { writeSync } from 'node:fs'
 import type { Pause } from './pauses.ts'
 
-/** Interrupt handlers go before real-time programs, and may take two ticks at a time for packets (net.core.netdev_budget_usecs). */
-const LEAST = 9
+/**
+ * Milliseconds. Interrupt handlers go before real-time programs: one round of them may take 8 ms for packets (net.core.netdev_budget_usecs, two
+ * ticks of a kernel with 250 Hz), after the 1 ms that this sleeps.
+ */
+const LEAST = 12
 
 function say(line: object): void {
   writeSync(1, `${JSON.stringify(line)}\n`)

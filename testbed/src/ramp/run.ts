@@ -120,11 +120,17 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   }
 }
 
-/** The longest time without progress of a connection, without those in which the machine stood still; milliseconds. */
+/**
+ * The longest time without progress of a connection, milliseconds, as it would have been on a machine that does not stand still: without the
+ * part in which this one did, and shorter by the share of the whole run that it did, as such a machine also stands still in many
+ * pauses that are too short to be noted.
+ */
 export function longestStall({ client, pauses }: RampRun): number {
   if (client.failures.length > 0) return Number.POSITIVE_INFINITY
   if (client.long.length === 0) return client.stalls.at(-1) ?? 0
-  return Math.max(...client.long.map((stall) => withoutPauses(stall, pauses)))
+  const paused = pauses.reduce((sum, { from, to }) => sum + to - from, 0)
+  const share = Math.min(paused / (client.seconds * 1000), 1)
+  return Math.max(...client.long.map((stall) => withoutPauses(stall, pauses))) * (1 - share)
 }
 
 function sentResets(pid: number): number {

@@ -21,10 +21,12 @@ function describe(run: RampRun): string {
   const at = (fraction: number) => (stalls[Math.ceil(fraction * stalls.length) - 1] ?? Number.NaN).toFixed(1)
   const paused = run.pauses.reduce((sum, { from, to }) => sum + to - from, 0)
   const longestPause = Math.max(0, ...run.pauses.map(({ from, to }) => to - from))
+  const rate = (stalls.length / seconds).toFixed(0)
   return [
-    `${stalls.length} connections, ${(stalls.length / seconds).toFixed(0)} per second, ${run.origin.rolledBack} rolled back and tried again`,
+    `${stalls.length} connections, ${rate} per second, ${run.origin.rolledBack} rolled back and tried again`,
     `stalls in ms: p50 ${at(0.5)}, p90 ${at(0.9)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, max ${at(1)}`,
-    `the machine stood still for ${paused.toFixed(0)} ms, ${longestPause.toFixed(0)} ms at once; longest stall without that ${longestStall(run).toFixed(1)}`,
+    `the machine stood still for ${paused.toFixed(0)} ms, ${longestPause.toFixed(0)} ms at once`,
+    `longest stall without that ${longestStall(run).toFixed(1)}`,
   ].join('; ')
 }
 

@@ -15,15 +15,15 @@ export class RestoredSocket implements RestoredConnection {
   readonly unsent: Uint8Array
   /** The kernel's name for the socket. */
   readonly cookie: bigint
-  readonly #sentBefore: boolean
+  readonly #asksClient: boolean
   #fd: number | undefined
 
-  /** `sentBefore`: the origin has sent bytes that the client had not acknowledged. */
-  constructor(flow: FlowKey, fd: number, unsent: Uint8Array, sentBefore: boolean) {
+  /** `asksClient`: see {@link asksClient}. */
+  constructor(flow: FlowKey, fd: number, unsent: Uint8Array, asksClient: boolean) {
     this.flow = flow
     this.#fd = fd
     this.unsent = unsent
-    this.#sentBefore = sentBefore
+    this.#asksClient = asksClient
     this.cookie = socketCookie(fd)
   }
 
@@ -35,7 +35,7 @@ export class RestoredSocket implements RestoredConnection {
     if (this.#fd === undefined)
       throw new XoffloadError('CONNECTION_TAKEN', `the connection ${this.flow} was taken or closed before`)
     // The first moment at which this socket may speak.
-    if (this.#sentBefore) sendWindowProbe(this.#fd)
+    if (this.#asksClient) sendWindowProbe(this.#fd)
     const result = taker(this.#fd)
     this.#fd = undefined
     return result
@@ -63,13 +63,22 @@ export class RestoredSocket implements RestoredConnection {
   }
 }
 
+/**
+ * Whether the client is asked what it has received and has room for: a packet that said so may have reached the frozen socket at the very last
+ * moment, and the client does not repeat it. With bytes on their way that would cost a retransmission timeout, with too small a window
+ * for what there is to send, the kernel's persist timer (RFC 9293 section 3.8.6.1).
+ */
+export function asksClient({ send, window, options }: TcpSnapshot): boolean {
+  return send.sent.length > 0 || window.sendWindow < Math.max(send.unsent.length, options.maximumSegmentSize)
+}
+
 /** Restores snapshots into this host's kernel, and overwrites them. */
 export const socketRestorer: Restorer<RestoredSocket> = {
   restore(snapshot: TcpSnapshot): RestoredSocket {
     try {
       const { fd, unsent } = restore(snapshot)
       wipeQueues(snapshot)
-      return new RestoredSocket(snapshot.flow, fd, unsent, snapshot.send.sent.length > 0)
+      return new RestoredSocket(snapshot.flow, fd, unsent, asksClient(snapshot))
     } catch (error) {
       wipeSnapshot(snapshot)
       throw error

@@ -3,13 +3,14 @@ import {
   destroyConnection,
   freeze,
   LinuxError,
-  type PretendedData,
+  readUnheardData,
   type SocketProgress,
-  sendPretendedData,
+  sendUnheardData,
   sendWindowProbe,
-  takePretendedData,
+  stopPretending,
   takeSnapshotWithProgress,
   thaw,
+  type UnheardData,
   verifyProgress,
 } from '@xoffload/linux'
 
@@ -38,7 +39,7 @@ export class SocketOrigin implements OriginConnection {
   readonly #socket: PausedSocket
   #taken: TcpSnapshot | undefined
   #progress: SocketProgress | undefined
-  #pretended: PretendedData | undefined
+  #unheard: UnheardData | undefined
   #closed = false
 
   constructor(socket: PausedSocket) {
@@ -53,6 +54,7 @@ export class SocketOrigin implements OriginConnection {
 
   freeze(): void {
     this.#mustLive()
+    this.#progress = undefined
     freeze(this.#socket.fd)
   }
 
@@ -69,7 +71,10 @@ export class SocketOrigin implements OriginConnection {
     // It is offered and its owner has closed it, silently since it is frozen: the target's is the only one that is left.
     if (this.#closed && this.#progress !== undefined && this.#taken === undefined) return
     this.#mustLive()
-    if (this.#progress !== undefined) verifyProgress(this.#socket.fd, this.#progress)
+    if (this.#progress === undefined) return
+    // The lock is silent.
+    stopPretending(this.#socket.fd)
+    verifyProgress(this.#socket.fd, this.#progress)
     // What is offered now is overwritten by the channel.
     this.#taken = undefined
   }
@@ -77,21 +82,36 @@ export class SocketOrigin implements OriginConnection {
   thaw(): void {
     this.#wipe()
     this.#mustLive()
-    if (this.#progress !== undefined) this.#pretended = takePretendedData(this.#socket.fd, this.#progress)
-    thaw(this.#socket.fd)
+    try {
+      if (this.#progress !== undefined) this.#unheard = readUnheardData(this.#socket.fd, this.#progress)
+    } finally {
+      thaw(this.#socket.fd)
+    }
   }
 
   /**
    * To be called when the connection goes on here and its lock is gone. A packet that had passed the lock before it was there may have reached
-   * the frozen socket, whose answer was discarded, and the data that it made room for was sent nowhere: either end would wait for its
-   * retransmission timeout. So this host sends that data, or says where it stands. Throws LinuxError.
+   * the frozen socket, whose answer was discarded, and so was the data that it made room for: either end would wait for its retransmission
+   * timeout. So this host sends that data, or says where it stands. Throws LinuxError.
    */
   resumed(): void {
-    const pretended = this.#pretended
-    this.#pretended = undefined
-    if (this.#closed) return
-    if (pretended !== undefined) sendPretendedData(this.#socket.fd, pretended)
-    else sendWindowProbe(this.#socket.fd)
+    try {
+      if (!this.#closed && !this.#sendUnheard()) sendWindowProbe(this.#socket.fd)
+    } finally {
+      this.#wipe()
+    }
+  }
+
+  /** False when there is nothing, or a raw socket cannot send it: the kernel will, after its timeout. */
+  #sendUnheard(): boolean {
+    if (this.#unheard === undefined) return false
+    try {
+      sendUnheardData(this.#socket.fd, this.flow, this.#unheard)
+      return true
+    } catch (error) {
+      if (!(error instanceof LinuxError)) throw error
+      return false
+    }
   }
 
   release(): void {
@@ -112,10 +132,12 @@ export class SocketOrigin implements OriginConnection {
     }
   }
 
-  /** A snapshot that was not offered. What was read of the connection is in it as a copy. */
+  /** A snapshot that was not offered (what was read of the connection is in it as a copy), and what the client did not hear. */
   #wipe(): void {
     if (this.#taken !== undefined) wipeSnapshot(this.#taken)
     this.#taken = undefined
+    if (this.#unheard !== undefined) wipeSnapshot(this.#unheard.bytes)
+    this.#unheard = undefined
   }
 
   #mustLive(): void {

@@ -1,7 +1,7 @@
 import { flowOf } from '../socket/socket.ts'
-import { receiveSegment } from './receive-segment.ts'
 import { freeze, thaw } from './repair.ts'
 import { encodeSegment } from './segment.ts'
+import { receiveSegment } from './send-packets.ts'
 import { getRepairWindow } from './window.ts'
 
 /**

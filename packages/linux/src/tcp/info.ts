@@ -35,6 +35,8 @@ export interface TcpInfo {
   readonly windowScale?: { readonly send: number; readonly receive: number }
   /** Bytes of data that fit into one segment that it sends. */
   readonly segmentSize: number
+  /** Segments that may be on their way. */
+  readonly congestionWindow: number
   /** Bytes that were written and not sent yet. */
   readonly notSent: number
   /** Bytes of data that went out, each counted once. Moves with `notSent`, unless the kernel only pretends to send. */
@@ -48,6 +50,7 @@ export interface TcpInfo {
 const info = new Uint8Array(216)
 const view = new DataView(info.buffer)
 const SND_MSS = 16
+const SND_CWND = 80
 const BYTES_ACKED = 120
 const BYTES_RECEIVED = 128
 const NOTSENT_BYTES = 144
@@ -64,6 +67,7 @@ export function tcpInfo(fd: number): TcpInfo {
     timestamps: (options & TCPI_OPT_TIMESTAMPS) !== 0,
     selectiveAcknowledgement: (options & TCPI_OPT_SACK) !== 0,
     segmentSize: view.getUint32(SND_MSS, true),
+    congestionWindow: view.getUint32(SND_CWND, true),
     notSent: view.getUint32(NOTSENT_BYTES, true),
     sentOnce: Number(view.getBigUint64(BYTES_SENT, true) - view.getBigUint64(BYTES_RETRANS, true)),
     acknowledged: Number(view.getBigUint64(BYTES_ACKED, true)),

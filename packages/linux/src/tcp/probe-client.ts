@@ -1,6 +1,6 @@
 import { FlowKey } from '@xoffload/core'
-import { receiveSegment } from './receive-segment.ts'
 import { encodeSegment } from './segment.ts'
+import { sendPackets } from './send-packets.ts'
 
 /**
  * Makes a client say something on a connection that does not exist here any more, so that this host's stack answers it with an RST: one
@@ -14,5 +14,5 @@ import { encodeSegment } from './segment.ts'
 export function probeClient({ client, service }: FlowKey): void {
   const back = FlowKey.of(service, client)
   const [sequence = 0] = crypto.getRandomValues(new Uint32Array(1))
-  receiveSegment(back, encodeSegment(back, { sequence }))
+  sendPackets(back, [encodeSegment(back, { sequence })])
 }

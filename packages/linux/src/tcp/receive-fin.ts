@@ -1,8 +1,8 @@
 import type { TcpSnapshot } from '@xoffload/core'
 import { LinuxError } from '../errno.ts'
 import { tcpInfo } from './info.ts'
-import { receiveSegment } from './receive-segment.ts'
 import { encodeSegment } from './segment.ts'
+import { receiveSegment } from './send-packets.ts'
 
 const LIMIT_MILLISECONDS = 100
 const PAUSE_MILLISECONDS = 0.1

@@ -6,6 +6,7 @@ const IPV6_HEADER = 40
 const TCP_HEADER = 20
 const TIMESTAMPS_OPTION = 12
 const FIN = 0x01
+const PSH = 0x08
 const ACK = 0x10
 const HOP_LIMIT = 64
 
@@ -18,6 +19,8 @@ export interface SegmentFields {
   readonly window?: number
   /** Default false. */
   readonly fin?: boolean
+  /** Default false. */
+  readonly push?: boolean
   /** TSval of the timestamps option (RFC 7323 section 3.2); its TSecr is 0, which echoes nothing. Default: no such option. */
   readonly timestamp?: number
   /** Default empty. */
@@ -26,7 +29,7 @@ export interface SegmentFields {
 
 /** An IP packet from the client of a flow to its service with a TCP segment (RFC 9293 section 3.1), checksums included. */
 export function encodeSegment(flow: FlowKey, fields: SegmentFields): Uint8Array {
-  const { sequence, acknowledgement = 0, window = 0, fin = false, timestamp, payload } = fields
+  const { sequence, acknowledgement = 0, window = 0, fin = false, push = false, timestamp, payload } = fields
   const ipHeader = flow.family === 4 ? IPV4_HEADER : IPV6_HEADER
   const tcpHeader = TCP_HEADER + (timestamp === undefined ? 0 : TIMESTAMPS_OPTION)
   const length = tcpHeader + (payload?.length ?? 0)
@@ -36,7 +39,7 @@ export function encodeSegment(flow: FlowKey, fields: SegmentFields): Uint8Array 
   segment.setUint32(4, sequence)
   segment.setUint32(8, acknowledgement)
   segment.setUint8(12, (tcpHeader / 4) << 4)
-  segment.setUint8(13, fin ? ACK | FIN : ACK)
+  segment.setUint8(13, ACK | (fin ? FIN : 0) | (push ? PSH : 0))
   segment.setUint16(14, window)
   if (timestamp !== undefined) {
     // Two NOPs align the option: kind 8, length 10 (RFC 7323 appendix A).

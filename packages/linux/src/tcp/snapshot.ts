@@ -4,7 +4,7 @@ import { lastErrno, libc } from '../ffi/libc.ts'
 import { IPPROTO_TCP, MSG_DONTWAIT, MSG_OOB, MSG_PEEK } from '../socket/constants.ts'
 import { getOption } from '../socket/options.ts'
 import { flowOf, unacknowledgedBytes, unreadBytes } from '../socket/socket.ts'
-import { TCP_MAXSEG, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
+import { TCP_MAXSEG, TCP_NO_QUEUE, TCP_RECV_QUEUE, TCP_SEND_QUEUE, TCP_TIMESTAMP } from './constants.ts'
 import { UnsettledConnectionError, UnsupportedConnectionError } from './errors.ts'
 import { type TcpInfo, type TcpState, tcpInfo } from './info.ts'
 import { chooseQueue, peekQueue, queueEnd } from './queue.ts'
@@ -52,12 +52,21 @@ export function takeSnapshotWithProgress(
   return { snapshot: { flow, options, ...queues }, progress }
 }
 
+/**
+ * To be called once nothing that the frozen socket says leaves this host: from here on the kernel sends, within the client's window and the
+ * congestion window, instead of counting all that there is as sent ({@link takeSnapshot} leaves it in that mode, as what is said
+ * before would be stored with the lock and be heard after the target). Throws {@link LinuxError}.
+ */
+export function stopPretending(fd: number): void {
+  chooseQueue(fd, TCP_NO_QUEUE)
+}
+
 /** What a packet of the client changes in a frozen socket. That the application reads changes nothing of it. */
 export interface SocketProgress extends Pick<TcpInfo, 'state' | 'acknowledged' | 'received'> {
   /** Bytes: a window update may be all that a packet says. */
   readonly sendWindow: number
-  /** How much there was to send, and had been sent, when it was frozen: see {@link takePretendedData}. */
-  readonly frozen: Pick<TcpInfo, 'notSent' | 'sentOnce'>
+  /** Bytes that are neither sent nor pretended to be: `send.unsent` of the snapshot, or more. */
+  readonly unsent: number
 }
 
 /**
@@ -78,12 +87,17 @@ type Queues = Pick<TcpSnapshot, 'window' | 'send' | 'receive'> & { readonly prog
 
 function readQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo): Queues {
   let { state } = frozen
-  for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
-    const queues = tryReadQueues(fd, putBack, frozen, state)
-    if (queues !== undefined) return queues
-    state = tcpInfo(fd).state
+  try {
+    for (let attempt = 0; attempt < MAXIMUM_ATTEMPTS; attempt++) {
+      const queues = tryReadQueues(fd, putBack, frozen, state)
+      if (queues !== undefined) return queues
+      state = tcpInfo(fd).state
+    }
+    throw new UnsettledConnectionError(MAXIMUM_ATTEMPTS)
+  } catch (error) {
+    stopPretending(fd)
+    throw error
   }
-  throw new UnsettledConnectionError(MAXIMUM_ATTEMPTS)
 }
 
 /**
@@ -128,7 +142,7 @@ function tryReadQueues(fd: number, putBack: Uint8Array, frozen: TcpInfo, state: 
       acknowledged: now.acknowledged,
       received: now.received,
       sendWindow: window.sendWindow,
-      frozen,
+      unsent: sendLength - sentLength,
     },
     window,
     send: {

@@ -247,7 +247,7 @@ test('a host whose firewall drops the FIN says so, and leaves nothing behind', a
 
 test('without CAP_NET_RAW the error says so', () => {
   const program = `
-    import { receiveSegment } from '${import.meta.dir}/../../src/tcp/receive-segment.ts'
+    import { receiveSegment } from '${import.meta.dir}/../../src/tcp/send-packets.ts'
     import { FlowKey } from '@xoffload/core'
     const flow = FlowKey.of({ address: '127.0.0.1', port: 1 }, { address: '127.0.0.1', port: 2 })
     try { receiveSegment(flow, new Uint8Array(40)) } catch (error) { console.log(error.errno, error.message) }`
