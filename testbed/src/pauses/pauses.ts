@@ -10,10 +10,19 @@ export interface Pause {
   readonly to: number
 }
 
+/** What the hypervisor kept from this machine. */
+export interface Withheld {
+  /** What one CPU and another did at the same time is one pause. */
+  readonly pauses: readonly Pause[]
+  /** The share of all CPU time that it gave to other machines, in pauses of any length: `steal` in /proc/stat (proc_stat(5)). */
+  readonly stolen: number
+}
+
 /** Notes when this machine's CPUs stand still, because its hypervisor gives them to other machines. */
 export class PauseWatch {
   readonly #pauses: Pause[] = []
   readonly #watchers: readonly HostProcess[]
+  readonly #begin = cpuTime()
 
   private constructor(watchers: readonly HostProcess[]) {
     this.#watchers = watchers
@@ -37,11 +46,13 @@ export class PauseWatch {
     return watch
   }
 
-  /** Ends the watch. What one CPU and another did at the same time is one pause. */
-  async stop(): Promise<readonly Pause[]> {
+  /** Ends the watch. */
+  async stop(): Promise<Withheld> {
+    const end = cpuTime()
     for (const watcher of this.#watchers) watcher.signal('SIGTERM')
     await Promise.all(this.#watchers.map(({ exited }) => exited))
-    return joined(this.#pauses)
+    const stolen = (end.stolen - this.#begin.stolen) / Math.max(end.all - this.#begin.all, 1)
+    return { pauses: joined(this.#pauses), stolen }
   }
 }
 
@@ -69,4 +80,11 @@ function usableCpus(): number[] {
     const [first = 0, last = first] = range.split('-').map(Number)
     return Array.from({ length: last - first + 1 }, (_, index) => first + index)
   })
+}
+
+/** Clock ticks of all CPUs since the machine started. Guest time, the last two fields, is in user time too. */
+function cpuTime(): { readonly all: number; readonly stolen: number } {
+  const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n', 1)
+  const ticks = line.split(/\s+/).slice(1, 9).map(Number)
+  return { all: ticks.reduce((sum, each) => sum + each, 0), stolen: ticks[7] ?? 0 }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Configuration, ports } from '../deployment/configuration.ts'
-import { type Pause, PauseWatch, withoutPauses } from '../pauses/pauses.ts'
+import { PauseWatch, type Withheld, withoutPauses } from '../pauses/pauses.ts'
 import { type SeenSegment, Sniffer } from '../sniffer.ts'
 import { Testbed } from '../testbed.ts'
 import type { RampReport } from './client.ts'
@@ -39,8 +39,7 @@ export interface Trace {
 /** What all programs of a run saw. */
 export interface RampRun {
   readonly client: RampReport
-  /** When the machine itself stood still. */
-  readonly pauses: readonly Pause[]
+  readonly withheld: Withheld
   readonly origin: OriginReport
   readonly targets: readonly TargetReport[]
   /** RST that the hosts' network stacks sent: `Tcp: OutRsts` of /proc/net/snmp. */
@@ -97,7 +96,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
     ])
   const clientReport = await client.line(/"completed"/, { timeout: 600_000 })
   sniffer?.drain()
-  const pauses = await pauseWatch.stop()
+  const withheld = await pauseWatch.stop()
   const resets = {
     gateway: sentResets(origin.pid),
     servers: targets.reduce((sum, { pid }) => sum + sentResets(pid), 0),
@@ -110,7 +109,7 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
   )
   return {
     client: JSON.parse(clientReport),
-    pauses,
+    withheld,
     origin: originReport,
     targets: targetReports,
     resets,
@@ -121,16 +120,13 @@ export async function runRamp(options: RampOptions): Promise<RampRun> {
 }
 
 /**
- * The longest time without progress of a connection, milliseconds, as it would have been on a machine that does not stand still: without the
- * part in which this one did, and shorter by the share of the whole run that it did, as such a machine also stands still in many
- * pauses that are too short to be noted.
+ * The longest time without progress of a connection, milliseconds, as it would have been on a machine of its own: without the part in which this
+ * one stood still, and shorter by the share of the CPU time that was stolen, as most pauses are too short to be noted one by one.
  */
-export function longestStall({ client, pauses }: RampRun): number {
+export function longestStall({ client, withheld }: RampRun): number {
   if (client.failures.length > 0) return Number.POSITIVE_INFINITY
   if (client.long.length === 0) return client.stalls.at(-1) ?? 0
-  const paused = pauses.reduce((sum, { from, to }) => sum + to - from, 0)
-  const share = Math.min(paused / (client.seconds * 1000), 1)
-  return Math.max(...client.long.map((stall) => withoutPauses(stall, pauses))) * (1 - share)
+  return Math.max(...client.long.map((stall) => withoutPauses(stall, withheld.pauses))) * (1 - withheld.stolen)
 }
 
 function sentResets(pid: number): number {

@@ -19,13 +19,13 @@ function expectWhole({ client, origin, targets, resets }: RampRun, connections: 
 function describe(run: RampRun): string {
   const { stalls, seconds } = run.client
   const at = (fraction: number) => (stalls[Math.ceil(fraction * stalls.length) - 1] ?? Number.NaN).toFixed(1)
-  const paused = run.pauses.reduce((sum, { from, to }) => sum + to - from, 0)
-  const longestPause = Math.max(0, ...run.pauses.map(({ from, to }) => to - from))
+  const paused = run.withheld.pauses.reduce((sum, { from, to }) => sum + to - from, 0)
+  const longestPause = Math.max(0, ...run.withheld.pauses.map(({ from, to }) => to - from))
   const rate = (stalls.length / seconds).toFixed(0)
   return [
     `${stalls.length} connections, ${rate} per second, ${run.origin.rolledBack} rolled back and tried again`,
     `stalls in ms: p50 ${at(0.5)}, p90 ${at(0.9)}, p99 ${at(0.99)}, p99.9 ${at(0.999)}, max ${at(1)}`,
-    `the machine stood still for ${paused.toFixed(0)} ms, ${longestPause.toFixed(0)} ms at once`,
+    `the machine stood still for ${paused.toFixed(0)} ms, ${longestPause.toFixed(0)} ms at once, and ${(100 * run.withheld.stolen).toFixed(0)} % of its CPU time was stolen`,
     `longest stall without that ${longestStall(run).toFixed(1)}`,
   ].join('; ')
 }
