@@ -48,12 +48,26 @@ export async function eventually(condition: () => boolean | Promise<boolean>, wh
   }
 }
 
-/** A port that nobody listens on now. */
+/** Below those that the kernel gives to clients and to who asks for any (net.ipv4.ip_local_port_range). */
+const [FIRST_PORT, END_OF_PORTS] = [12_000, 32_000]
+let nextPort = FIRST_PORT + (process.pid % (END_OF_PORTS - FIRST_PORT))
+
+/**
+ * A port that nobody listens on, and nobody gets by chance before it is listened on. Nor does a client that tries it too early: one
+ * whose own port the kernel chooses may be connected to itself (RFC 9293, simultaneous open).
+ */
 export function freePort(hostname = '127.0.0.1'): number {
-  const listener = Bun.listen({ hostname, port: 0, socket: { data: () => {} } })
-  const { port } = listener
-  listener.stop(true)
-  return port
+  for (let tried = 0; tried < END_OF_PORTS - FIRST_PORT; tried++) {
+    const port = nextPort++
+    if (nextPort === END_OF_PORTS) nextPort = FIRST_PORT
+    try {
+      Bun.listen({ hostname, port, socket: { data: () => {} } }).stop(true)
+      return port
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    }
+  }
+  throw new Error('no port is free')
 }
 
 export interface NginxOptions {
