@@ -15,7 +15,7 @@ export function requestedSabotage(): Sabotage | undefined {
 }
 
 /** Milliseconds that the environment wants the commit to be late. */
-export function requestedDelay(): number {
+function requestedDelay(): number {
   return Number(process.env.XOFFLOAD_STEER_DELAY ?? 0)
 }
 
@@ -25,7 +25,7 @@ export function requestedUnacknowledged(): number {
 }
 
 /** Whether the environment wants packets of the client to pass each lock once the snapshot is taken. */
-export function requestedLatePackets(): boolean {
+function requestedLatePackets(): boolean {
   return process.env.XOFFLOAD_LATE_PACKETS !== undefined
 }
 

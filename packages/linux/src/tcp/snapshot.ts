@@ -65,7 +65,7 @@ export function stopPretending(fd: number): void {
 export interface SocketProgress extends Pick<TcpInfo, 'state' | 'acknowledged' | 'received'> {
   /** Bytes: a window update may be all that a packet says. */
   readonly sendWindow: number
-  /** Bytes that are neither sent nor pretended to be: `send.unsent` of the snapshot, or more. */
+  /** Bytes in `send.unsent` of the snapshot. */
   readonly unsent: number
 }
 

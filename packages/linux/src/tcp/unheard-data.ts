@@ -50,9 +50,9 @@ export function readUnheardData(fd: number, { unsent }: SocketProgress): Unheard
   const first = sent - unheard
   const end = Math.min(sent, sendWindow, now.congestionWindow * now.segmentSize)
   // Or yet another packet came while this looked: the retransmission timer remains.
-  if (queue === undefined || first < 0 || end <= first) return undefined
-  const bytes = queue.slice(first, end)
-  queue.fill(0)
+  const bytes = first < 0 || end <= first ? undefined : queue?.slice(first, end)
+  queue?.fill(0)
+  if (bytes === undefined) return undefined
   const window = Math.max((receiveLastUpdate + receiveWindow - acknowledgement) | 0, 0)
   return {
     sequence: (sequence + first) >>> 0,
