@@ -35,8 +35,9 @@ static __always_inline __u32 xo_tunnel_of(const __u8 *mac)
 }
 
 /*
- * The hops that are left to a packet that goes back to the host that steered it here: the routers on the way to it when this host is behind a tunnel, and how
- * often it may be returned. More than once is rare: the connection has come back here and left again while the packet was on its way.
+ * The hops that are left to a packet that goes back to the host that steered it here: the routers on the way to it when this host is
+ * behind a tunnel, and how often it may be returned. More than once is rare: the connection has come back here and left again while the
+ * packet was on its way.
  */
 #define XO_RETURNS 8
 
@@ -45,8 +46,8 @@ static __always_inline __u32 xo_tunnel_of(const __u8 *mac)
 #define IPV6_HOP_LIMIT 7
 
 /*
- * Takes one from the packet's hop limit, of which no more than XO_RETURNS are left. Two hosts that steer a flow to each other would pass each packet to and fro for ever, at the speed of the wire: Ethernet has no
- * hop limit. Non-zero when the packet has none left.
+ * Takes one from the packet's hop limit, of which no more than XO_RETURNS are left. Two hosts that steer a flow to each other would pass
+ * each packet to and fro for ever, at the speed of the wire: Ethernet has no hop limit. Non-zero when the packet has none left.
  */
 static __always_inline int xo_take_hop(struct __sk_buff *skb, const struct xo_packet *packet)
 {
