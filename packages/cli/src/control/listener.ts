@@ -22,6 +22,7 @@ export interface ControlListenerOptions extends ControlHandlers {
 
 /** One accepted TCP connection: `connection` is there once the peer was verified. */
 interface Accepted {
+  readonly remote: Endpoint
   connection?: ControlConnection
   timer?: ReturnType<typeof setTimeout>
   dropped?: true
@@ -102,7 +103,13 @@ export class ControlListener {
   }
 
   #accept(socket: Socket): void {
-    socket.data = {}
+    const { remoteAddress, remotePort } = socket
+    // A socket whose peer has gone does not tell who that was: this one asks now, and whoever has gone already is not there to be refused.
+    socket.data = { remote: { address: remoteAddress, port: remotePort } }
+    if (remoteAddress === undefined) {
+      socket.terminate()
+      return
+    }
     const [oldest] = this.#opening
     if (oldest !== undefined && this.#opening.size >= this.#limits.opening) {
       // The oldest, not the newest: an honest peer is done in milliseconds, so a flood of idle connections does not keep it out.
@@ -136,7 +143,7 @@ export class ControlListener {
     if (channel === undefined) return
     const identity = {
       peer,
-      remote: formatEndpoint(remoteOf(socket)),
+      remote: formatEndpoint(socket.data.remote),
       hello: this.#options.hello,
       allowance: channel.allowance,
     }
@@ -163,9 +170,8 @@ export class ControlListener {
 
   #refuse(socket: Socket, reason: ControlError): void {
     if (socket.data.dropped) return
-    const remote = remoteOf(socket)
     this.#drop(socket)
-    this.#refusals.refused(remote, reason)
+    this.#refusals.refused(socket.data.remote, reason)
   }
 
   #drop(socket: Socket): void {
@@ -180,8 +186,4 @@ export class ControlListener {
     clearTimeout(socket.data.timer)
     this.#opening.delete(socket)
   }
-}
-
-function remoteOf({ remoteAddress, remotePort }: Socket): Endpoint {
-  return { address: remoteAddress, port: remotePort }
 }

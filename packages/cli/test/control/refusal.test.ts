@@ -62,6 +62,17 @@ async function tls(made: Promise<{ ca: string; certificate: string; key: string 
   return { ca, cert: certificate, key }
 }
 
+test('whoever was refused is named with the port, also when the connection is gone by then', async () => {
+  const remotes = new Inbox<string>()
+  const { port } = listener(new Events(), { onRefused: (remote) => remotes.put(remote) })
+  const socket = await Bun.connect({ hostname: '127.0.0.1', port, socket: { data() {} } })
+  const { localPort } = socket
+  // Who came later was accepted and refused: so the first was accepted.
+  await intrude(port, undefined, Buffer.from('no TLS'))
+  socket.terminate()
+  expect(await remotes.at(1)).toBe(`127.0.0.1:${localPort}`)
+})
+
 test.each<[string, () => Promise<Bun.TLSOptions>, string]>([
   ['no certificate', async () => ({ ca: serverCredentials.ca }), 'peer did not return a certificate'],
   [
