@@ -73,9 +73,9 @@ function hostCommands(host: HostAddresses, service: ServiceAddress | undefined):
     `addr add ${host.ipv6}/64 dev ${hostDevice} nodad`,
   ]
   if (service?.host === host.name) {
-    // /32 and /128: the host's own address stays the source of what the host itself begins.
+    // The host's own addresses stay the source of what the host itself begins.
     commands.push(`addr add ${service.ipv4}/32 dev ${hostDevice}`)
-    commands.push(`addr add ${service.ipv6}/128 dev ${hostDevice} nodad`)
+    commands.push(`addr add ${service.ipv6}/128 dev ${hostDevice} nodad preferred_lft 0`)
   }
   return commands
 }

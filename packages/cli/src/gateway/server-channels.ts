@@ -1,15 +1,17 @@
-import { type HandoffCoordinator, type HelloMessage, XoffloadError } from '@xoffload/core'
+import { errorText, type HandoffCoordinator, type HelloMessage, XoffloadError } from '@xoffload/core'
 import type { GatewayConfig } from '../config/index.ts'
 import {
   type ControlChannel,
   ControlConnector,
   type ControlCredentials,
+  type ControlError,
   type ControlMessage,
 } from '../control/index.ts'
 import { channelLimits } from '../runtime/channel-limits.ts'
 import { deviceMac } from '../runtime/device.ts'
 import { helloOf } from '../runtime/hello.ts'
 import type { Log } from '../runtime/log.ts'
+import { sourceProblem } from '../runtime/source-address.ts'
 import type { Journal } from './journal.ts'
 import type { Moves } from './moves.ts'
 import type { Recovery } from './recovery.ts'
@@ -54,8 +56,7 @@ export class ServerChannels {
       onMessage: (channel, message) => this.#receive(channel, message),
       onDown: (channel, reason) => this.#down(channel, reason),
       onThrottled: ({ host }) => log('errors', { event: 'control-throttled', server: host }),
-      onUnavailable: (peer, reason) =>
-        log('info', { event: 'server-unavailable', server: peer, reason: reason.message }),
+      onUnavailable: (peer, error) => this.#unavailable(peer, error),
     })
   }
 
@@ -86,6 +87,23 @@ export class ServerChannels {
       server.giveUp()
       log('errors', { event: 'server-given-up', server: server.name, connections: server.connections })
       this.#lost(server, 'the server is gone')
+    }
+  }
+
+  #unavailable(name: string, error: ControlError): void {
+    const cause = error.reason === 'unreachable' ? this.#sourceProblem(name) : undefined
+    const reason = cause === undefined ? error.message : `${error.message}; ${cause}`
+    this.#options.log('info', { event: 'server-unavailable', server: name, reason })
+  }
+
+  #sourceProblem(name: string): string | undefined {
+    const { config, log } = this.#options
+    const control = config.servers.find((server) => server.name === name)?.control
+    try {
+      return control && sourceProblem(control.address, config.service)
+    } catch (error) {
+      log('errors', { event: 'error', step: 'route', error: errorText(error) })
+      return undefined
     }
   }
 
