@@ -20,9 +20,13 @@ export const http = [
 ]
 
 export const get = (path: string, ...fields: string[]) => ['GET', path, ...fields]
-/** A request as it is sent. */
+/** A request as it is sent, whatever its first line and fields are. */
+export function message(line: string, fields: readonly string[], body = ''): string {
+  return `${[line, ...fields].join('\r\n')}\r\n\r\n${body}`
+}
+/** An ordinary request as it is sent. */
 export function request([method, path, ...fields]: string[], body = ''): string {
-  return `${[`${method} ${path} HTTP/1.1`, 'Host: test', ...fields].join('\r\n')}\r\n\r\n${body}`
+  return message(`${method} ${path} HTTP/1.1`, ['Host: test', ...fields], body)
 }
 /** The last one on a connection. */
 export const close = request(get('/empty', 'Connection: close'))

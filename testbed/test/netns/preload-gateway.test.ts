@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { editConfiguration, type WrkResult, wrk } from '@xoffload/testbed'
+import { type WrkResult, wrk } from '@xoffload/testbed'
 import { eventually, files } from './adopting-nginx.ts'
-import { exchanges, http, malformed, server } from './nginx-requests.ts'
-import { NginxHosts } from './preload-hosts.ts'
+import { http, server } from './nginx-requests.ts'
+import { NginxHosts, waysOfMoving } from './preload-hosts.ts'
 
 const TIMEOUT = 120_000
 const SERVERS = ['server1', 'server2', 'server3', 'server4']
@@ -40,11 +40,7 @@ function errorsOf({ socketErrors, non2xx }: WrkResult): number {
   return Object.values(socketErrors).reduce((sum, count) => sum + count, non2xx)
 }
 
-describe.each([
-  ['never', undefined, 'preload'],
-  ['before every request', 1, 'preload'],
-  ["before every request, by nginx's module", 1, 'module'],
-] as const)('moved %s', (_, every, adapter) => {
+describe.each(waysOfMoving)('moved %s', (_, every, adapter) => {
   let hosts: NginxHosts
   let upload: string
   let nothingIsLeft: () => Promise<void>
@@ -57,9 +53,6 @@ describe.each([
       server,
       adapter,
       ...(every !== undefined && { every }),
-      // Half a request waits for it, and then for nginx's.
-      prepareGateway: async (_host, file) =>
-        editConfiguration(file, (config) => Object.assign(config, { limits: { headTimeout: 5000 } })),
     })
     upload = join(hosts.client.directory, 'upload')
     writeFileSync(upload, uploaded)
@@ -92,16 +85,6 @@ describe.each([
     for (const name of ['length', 'chunks', 'expect', 'slow'])
       expect(hosts.uploads(name).map((bytes) => bytes.equals(uploaded))).toContain(true)
   })
-
-  // nginx lets most of them wait until it closes.
-  test.concurrent.each([...exchanges, ...malformed])(
-    'in one piece: %s',
-    async (_name, sent) => {
-      const [expected, answer] = await hosts.answers(sent)
-      expect(answer).toBe(expected)
-    },
-    TIMEOUT,
-  )
 
   test(
     'a client that ends its half',

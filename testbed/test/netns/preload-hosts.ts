@@ -25,6 +25,13 @@ const rawClient = join(import.meta.dir, '../../src/deployment/raw-client.ts')
 /** Of all files: Last-Modified and ETag follow from it. Seconds. */
 const MODIFIED = 1_000_000
 
+/** When connections move, after how many requests they are offered for that, and by which adapter: for `describe.each`. */
+export const waysOfMoving = [
+  ['never', undefined, 'preload'],
+  ['before every request', 1, 'preload'],
+  ["before every request, by nginx's module", 1, 'module'],
+] as const
+
 export interface NginxHostsOptions {
   readonly servers: readonly string[]
   /** Connections are offered to the gateway after so many requests. Without it: never. */
@@ -261,6 +268,6 @@ function servedFiles(directory: string): string[] {
 }
 
 /** Without the dates, and the numbers that nginx puts between several ranges. */
-function comparable(text: string): string {
+export function comparable(text: string): string {
   return text.replaceAll(/^Date: .*$/gim, 'Date: -').replaceAll(/\b\d{20}\b/g, '-')
 }
