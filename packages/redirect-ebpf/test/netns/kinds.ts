@@ -11,21 +11,22 @@ export interface Kind {
   create(options?: Partial<EbpfRedirectorOptions>): TcRedirector | XdpRedirector
 }
 
-const DEVICE = 'eth0'
+/** A map with room for the default of a million flows takes as long to make as all the programs take to load. */
+export const basis = { device: 'eth0', capacity: 1 << 16 }
 
 /** All of them. */
 export const kinds: readonly [name: string, kind: Kind][] = (
   [
-    { name: 'tc', driver: false, create: (options) => new TcRedirector({ device: DEVICE, ...options }) },
+    { name: 'tc', driver: false, create: (options) => new TcRedirector({ ...basis, ...options }) },
     {
       name: 'xdp',
       driver: true,
-      create: (options) => new XdpRedirector({ device: DEVICE, mode: 'driver', ...options }),
+      create: (options) => new XdpRedirector({ ...basis, mode: 'driver', ...options }),
     },
     {
       name: 'generic xdp',
       driver: false,
-      create: (options) => new XdpRedirector({ device: DEVICE, mode: 'generic', ...options }),
+      create: (options) => new XdpRedirector({ ...basis, mode: 'generic', ...options }),
     },
   ] satisfies Kind[]
 ).map((kind) => [kind.name, kind])

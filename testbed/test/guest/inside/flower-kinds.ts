@@ -38,9 +38,11 @@ export interface HybridKind {
   readonly create: (options: { readonly device: string } & RedirectorRequest) => Redirector
 }
 
+/** A map with room for the default of a million flows takes long to make on an emulated processor, and to list. */
+const CAPACITY = 1 << 14
 const software = {
-  tc: (options: { readonly device: string }) => new TcRedirector(options),
-  xdp: (options: { readonly device: string }) => new XdpRedirector({ ...options, mode: 'generic' }),
+  tc: (options: { readonly device: string }) => new TcRedirector({ capacity: CAPACITY, ...options }),
+  xdp: (options: { readonly device: string }) => new XdpRedirector({ capacity: CAPACITY, ...options, mode: 'generic' }),
 }
 
 /** Each card under each software redirector. Every rule goes into the card that may. */

@@ -2,7 +2,7 @@ import { type Clock, HybridRedirector, type Redirector } from '@xoffload/core'
 import type { RedirectorRequest } from '@xoffload/core/conformance'
 import { NIC_PROFILES, NicModel, type NicProfile } from '@xoffload/core/simulation'
 import { TcRedirector } from '@xoffload/redirect-ebpf'
-import { kinds } from '../kinds.ts'
+import { basis, kinds } from '../kinds.ts'
 
 /** A redirector to test, by name, so that another process can make it too. */
 export interface Subject {
@@ -13,7 +13,6 @@ export interface Subject {
   create(request: RedirectorRequest, place: (redirector: Redirector) => Redirector): Redirector
 }
 
-const DEVICE = 'eth0'
 /** Before that of the software redirectors: what stands for the NIC sees packets first. */
 const NIC_PRIORITY = 50
 /** So many times as fast as the real NIC: nothing here measures it. */
@@ -38,9 +37,9 @@ function hybrid(profile: NicProfile): Subject {
     name: `tc + ${profile.name} model`,
     driver: false,
     create(request, place) {
-      const table = place(new TcRedirector({ device: DEVICE, priority: NIC_PRIORITY }))
+      const table = place(new TcRedirector({ ...basis, priority: NIC_PRIORITY }))
       return new HybridRedirector({
-        software: place(new TcRedirector({ device: DEVICE, ...request })),
+        software: place(new TcRedirector({ ...basis, ...request })),
         hardware: new NicModel({ clock, profile: quick, table }),
         clock,
         policy: { expectedBytes: 0 },
