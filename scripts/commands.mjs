@@ -38,10 +38,10 @@ const guest = (args) =>
 /** Ceph's object gateway, and as little of a cluster as it works with. */
 const ceph = ['radosgw', 'ceph-mon', 'ceph-osd']
 
-/** @type {Command['needs']} A scanner in C is compiled with sanitizers, and nginx's module for the nginx that is there. */
+/** @type {Command['needs']} A scanner in C is compiled with sanitizers, nginx's module for the nginx that is there, and what `tc` says is traced. */
 const namespaces = (args, env) => {
   const needs = testbed(args, env)
-  const others = ['gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind', 'haproxy', ...ceph]
+  const others = ['gcc', 'libc6-dev', 'make', 'nginx-dev', 'valgrind', 'strace', 'haproxy', ...ceph]
   return { ...needs, debianPackages: [...needs.debianPackages, ...others] }
 }
 
