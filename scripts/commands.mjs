@@ -14,8 +14,8 @@ import { checksRun } from './runner/test-options.mjs'
  * @property {(args: readonly string[], env: NodeJS.ProcessEnv) => Needs} needs
  */
 
-/** Real peers, load generators and network tools that the testbed runs. */
-const traffic = ['iproute2', 'libbpf1', 'nginx-light', 'wrk', 'curl']
+/** Real peers, load generators and network tools that the testbed runs. wrk looks the port of `http` up in netbase's /etc/services. */
+const traffic = ['iproute2', 'libbpf1', 'nginx-light', 'wrk', 'netbase', 'curl']
 
 /** What rebuilding the BPF objects takes. */
 const bpfCompiler = ['clang', 'llvm', 'libbpf-dev', 'libc6-dev', 'linux-libc-dev']
