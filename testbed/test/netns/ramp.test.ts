@@ -4,8 +4,8 @@ import { longestStall, type RampRun, runRamp } from '../../src/ramp/run.ts'
 /** In milliseconds, of a machine that does not itself stand still. A retransmission timeout would be 200 or more. */
 const LONGEST_STALL = 100
 /**
- * Connections at once. Five processes share the CPUs: on two of them no more would move in a second, and each would wait for the others' turns
- * (median 7 ms of 12, 3.5 of 5).
+ * Connections at once. A client, a gateway and two servers share the CPUs: on two of them more at once do not move faster, and each waits longer for
+ * its turn (the median stall is 7 ms with 12, 4 ms with 5).
  */
 const CONCURRENCY = 5
 /** TCP_RTO_MIN is 200 ms, and what the machine is busy with otherwise comes on top. */

@@ -11,7 +11,7 @@ export interface Kind {
   create(options?: Partial<EbpfRedirectorOptions>): TcRedirector | XdpRedirector
 }
 
-/** A map with room for the default of a million flows takes as long to make as all the programs take to load. */
+/** What each is made with. A map with room for the default of a million flows takes as long to make as all the programs take to load. */
 export const basis = { device: 'eth0', capacity: 1 << 16 }
 
 /** All of them. */

@@ -52,7 +52,7 @@ describe.each(kinds)('the %s redirector', (_kind, kind) => {
     test('are steered both ways with large segments, and every segment is counted', async () => {
       const segments = () => snmp(network.client, 'Tcp', 'OutSegs')
       const [sentBefore, retransmittedBefore] = [segments(), retransmissions()]
-      // Whoever receives in the wrong order says so in options, whose bytes nothing counts but what is tested here.
+      // On a busy machine packets come in the wrong order. The options that tell of it would be bytes that only the redirector counts.
       network.client.inside(() => writeSysctl('ipv4/tcp_sack', 0))
       await redirector.put(steer(flow))
       const [client, server] = await connectTo('server', flow)

@@ -40,6 +40,7 @@ export interface HybridKind {
 
 /** A map with room for the default of a million flows takes long to make on an emulated processor, and to list. */
 const CAPACITY = 1 << 14
+
 const software = {
   tc: (options: { readonly device: string }) => new TcRedirector({ capacity: CAPACITY, ...options }),
   xdp: (options: { readonly device: string }) => new XdpRedirector({ capacity: CAPACITY, ...options, mode: 'generic' }),
